@@ -1,0 +1,50 @@
+//! The command line. What a command alone can be asked for is declared in the command's own file.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::{check, ls, stat};
+
+const EXIT_STATUS: &str = "\
+Exit status: 0 done; 64 wrong arguments; 65 wrong rules; 66 the region cannot be opened; \
+74 the result cannot be written. A reader that stops listening (`| head`) ends hivectl quietly with 0.
+
+Results go to the standard output, everything else to the standard error.";
+
+/// Looks into a Hivemind region, live or copied, and checks rules before they are deployed.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_STATUS)]
+pub(crate) struct Arguments {
+    /// The region's file [default: $HIVEMIND_REGION_PATH, else /dev/shm/hivemind.region]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(crate) region: Option<PathBuf>,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Stat(stat::Options),
+    Ls(ls::Options),
+    Check(check::Options),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_documented_default_path_is_the_one_that_is_used() {
+        let help = Arguments::command().render_long_help().to_string();
+        assert!(help.contains(hivemind_shared::region::DEFAULT_PATH));
+        assert!(help.contains(crate::region::PATH_VARIABLE));
+    }
+}

@@ -1,0 +1,117 @@
+//! The list of counters for programs. Names stay as they are; what is not known is `null`.
+
+use std::path::Path;
+
+use hivemind_shared::region::{Label, RegionView};
+use serde::Serialize;
+
+use super::Listing;
+use super::row::Row;
+use crate::limits::{Limit, Limits};
+
+#[derive(Serialize)]
+pub(super) struct ListingJson<'a> {
+    path: String,
+    region_id: String,
+    now_unix_s: u64,
+    rules_generation: u64,
+    rules_error: Option<String>,
+    live_counters: usize,
+    counters: Vec<CounterJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct CounterJson<'a> {
+    domain: Option<&'a str>,
+    entries: Option<Vec<EntryJson<'a>>>,
+    label_truncated: bool,
+    fingerprint: String,
+    unit: &'static str,
+    window_start_unix_s: u64,
+    local: u64,
+    remote: u64,
+    limit: Option<u32>,
+    percent: Option<f64>,
+    reset_s: u32,
+    last_use_unix_s: u32,
+    rule: Option<RuleJson<'a>>,
+}
+
+#[derive(Serialize)]
+struct EntryJson<'a> {
+    key: &'a str,
+    value: &'a str,
+}
+
+/// The rule a limit comes from.
+#[derive(Serialize)]
+struct RuleJson<'a> {
+    path: String,
+    name: Option<&'a str>,
+    shadow_mode: bool,
+    file: &'a str,
+    line: u32,
+}
+
+impl<'a> ListingJson<'a> {
+    pub(super) fn of(listing: &'a Listing, region: &RegionView, path: &Path) -> Self {
+        Self {
+            path: path.to_string_lossy().into_owned(),
+            region_id: format!("{:016x}", region.region_id()),
+            now_unix_s: listing.now_s,
+            rules_generation: listing.rules_generation,
+            rules_error: listing.rules_error.as_ref().map(ToString::to_string),
+            live_counters: listing.live_counters,
+            counters: listing
+                .rows
+                .iter()
+                .map(|row| CounterJson::of(row, listing))
+                .collect(),
+        }
+    }
+}
+
+impl<'a> CounterJson<'a> {
+    fn of(row: &'a Row, listing: &'a Listing) -> Self {
+        let counter = &row.counter;
+        let label = counter.label.as_ref();
+        Self {
+            domain: label.map(|label| &*label.domain),
+            entries: label.map(entries),
+            label_truncated: label.is_some_and(|label| label.truncated),
+            fingerprint: counter.fingerprint.to_string(),
+            unit: counter.unit.name(),
+            window_start_unix_s: counter.window.start_s(),
+            local: counter.local,
+            remote: counter.remote,
+            limit: row.limit.map(|limit| limit.requests_per_unit),
+            percent: row.percent(),
+            reset_s: counter.window.seconds_left(listing.now_s),
+            last_use_unix_s: counter.last_use_s,
+            rule: row
+                .limit
+                .and_then(|limit| RuleJson::of(&listing.limits, limit)),
+        }
+    }
+}
+
+fn entries(label: &Label) -> Vec<EntryJson<'_>> {
+    label
+        .entries
+        .iter()
+        .map(|(key, value)| EntryJson { key, value })
+        .collect()
+}
+
+impl<'a> RuleJson<'a> {
+    fn of(limits: &'a Limits, limit: Limit) -> Option<Self> {
+        let rule = limits.rule(limit)?;
+        Some(Self {
+            path: limits.rules().path(limit.rule).to_string(),
+            name: Some(&*rule.name).filter(|name| !name.is_empty()),
+            shadow_mode: rule.shadow_mode,
+            file: &rule.origin.file,
+            line: rule.origin.line,
+        })
+    }
+}

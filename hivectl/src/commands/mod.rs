@@ -1,0 +1,5 @@
+//! The commands, a file each.
+
+pub(crate) mod check;
+pub(crate) mod ls;
+pub(crate) mod stat;

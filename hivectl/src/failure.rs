@@ -1,0 +1,54 @@
+//! Why hivectl did not do what it was asked to, and the exit status that says so.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use hivemind_shared::yaml::Problems;
+
+use crate::region::OpenRegionError;
+use crate::text;
+
+/// Exit status of wrong arguments, `EX_USAGE` of `sysexits.h` like the others here.
+pub(crate) const STATUS_USAGE: u8 = 64;
+const STATUS_RULES: u8 = 65;
+const STATUS_REGION: u8 = 66;
+const STATUS_OUTPUT: u8 = 74;
+
+/// Why hivectl did not do what it was asked to. It never changes anything, so nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The rules are wrong: whoever wrote them is told all of it.
+    #[error("{0}hivectl: {count} in the rules", count = text::count(.0.len(), "problem"))]
+    Rules(Problems),
+    /// There is no region to look into.
+    #[error("hivectl: {0}")]
+    Region(#[from] OpenRegionError),
+    /// The result could not be written; a disk is full, or the reader has gone.
+    #[error("hivectl: cannot write the result: {0}")]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    /// Says what went wrong on the standard error.
+    pub(crate) fn print(&self) {
+        if !self.is_closed_pipe() {
+            // There is nowhere left to say that this cannot be said.
+            let _ = writeln!(io::stderr().lock(), "{self}");
+        }
+    }
+
+    /// The exit status.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Output(_) if self.is_closed_pipe() => ExitCode::SUCCESS,
+            Self::Rules(_) => ExitCode::from(STATUS_RULES),
+            Self::Region(_) => ExitCode::from(STATUS_REGION),
+            Self::Output(_) => ExitCode::from(STATUS_OUTPUT),
+        }
+    }
+
+    /// Whether the reader has seen enough, which is no failure at all.
+    fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}

@@ -1,0 +1,193 @@
+//! Which limit a counter is held against.
+
+use std::collections::HashMap;
+
+use hivemind_shared::descriptor::Entry;
+use hivemind_shared::region::{Counter, Label};
+use hivemind_shared::rules::{Lookup, Rule, RuleId, RuleLimit, RuleSet};
+use hivemind_shared::window::Unit;
+
+/// Finds limits in the rules that are published in a region.
+#[derive(Debug, Default)]
+pub(crate) struct Limits {
+    rules: RuleSet,
+    by_stats_index: HashMap<u32, Vec<RuleId>>,
+}
+
+/// A counter's limit and the rule it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit {
+    /// Hits allowed in one window of the counter's unit.
+    pub(crate) requests_per_unit: u32,
+    /// The rule, of [`Limits::rules`].
+    pub(crate) rule: RuleId,
+}
+
+impl Limits {
+    pub(crate) fn new(rules: RuleSet) -> Self {
+        let mut by_stats_index: HashMap<_, Vec<_>> = HashMap::new();
+        for (id, rule) in rules.rules() {
+            by_stats_index.entry(rule.stats_index).or_default().push(id);
+        }
+        Self {
+            rules,
+            by_stats_index,
+        }
+    }
+
+    /// The rules the limits are from.
+    pub(crate) fn rules(&self) -> &RuleSet {
+        &self.rules
+    }
+
+    /// The limit of a counter; `None` when the request brought it along, when no rule applies to the
+    /// counter any more, and when it cannot be told which one does.
+    pub(crate) fn of(&self, counter: &Counter) -> Option<Limit> {
+        let stats_index = counter.rule_stats_index?;
+        match counter.label.as_ref().filter(|label| is_exact(label)) {
+            Some(label) => self.of_label(label, counter.unit),
+            None => self.of_stats_index(stats_index, counter.unit),
+        }
+    }
+
+    /// Asks the rules as the decision does.
+    fn of_label(&self, label: &Label, unit: Unit) -> Option<Limit> {
+        let entries: Vec<_> = label
+            .entries
+            .iter()
+            .map(|(key, value)| Entry::new(key, value))
+            .collect();
+        match self.rules.find(label.domain.as_bytes(), &entries) {
+            Lookup::Rule(rule) => self.limit(rule, unit),
+            Lookup::NoRule | Lookup::UnknownDomain => None,
+        }
+    }
+
+    /// Goes by the statistics of the rule that decided last. Rules may share those; then the answer is
+    /// theirs only if they agree.
+    fn of_stats_index(&self, stats_index: u32, unit: Unit) -> Option<Limit> {
+        let mut candidates = self
+            .by_stats_index
+            .get(&stats_index)?
+            .iter()
+            .filter_map(|rule| self.limit(*rule, unit));
+        let first = candidates.next()?;
+        candidates.next().is_none().then_some(first)
+    }
+
+    /// The limit of a rule, if it counts by this unit: a counter of another one was left behind by
+    /// rules from before.
+    fn limit(&self, rule: RuleId, unit: Unit) -> Option<Limit> {
+        match self.rules.rule(rule).map(|rule| rule.limit)? {
+            RuleLimit::Limited {
+                requests_per_unit,
+                unit: of_rule,
+            } if of_rule == unit => Some(Limit {
+                requests_per_unit,
+                rule,
+            }),
+            RuleLimit::Limited { .. } | RuleLimit::Unlimited => None,
+        }
+    }
+
+    /// The rule of a limit.
+    pub(crate) fn rule(&self, limit: Limit) -> Option<&Rule> {
+        self.rules.rule(limit.rule)
+    }
+}
+
+/// Whether a label says all of the key it stands for, as it was: neither cut nor with bytes replaced
+/// that were not UTF-8.
+fn is_exact(label: &Label) -> bool {
+    let is_whole = |text: &str| !text.contains(char::REPLACEMENT_CHARACTER);
+    let mut pieces = label.entries.iter().flat_map(|(key, value)| [key, value]);
+    !label.truncated && is_whole(&label.domain) && pieces.all(|piece| is_whole(piece))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hivemind_shared::fingerprint::Fingerprint;
+    use hivemind_shared::rules::assign_stats;
+    use hivemind_shared::rules::source::{Options, parse};
+    use hivemind_shared::yaml::Source;
+
+    const RULES: &str = "
+domain: edge
+descriptors:
+  - key: user
+    rate_limit: {unit: hour, requests_per_unit: 3}
+  - key: path
+    value: files/*
+    share_threshold: true
+    rate_limit: {unit: hour, requests_per_unit: 7}
+  - key: probe
+    rate_limit: {unlimited: true}
+";
+
+    fn limits() -> Limits {
+        let files = [Source::new("rules.yaml", RULES)];
+        let mut rules = parse(&files, &Options::default()).unwrap().rules;
+        assign_stats(&mut rules, None, 100);
+        Limits::new(rules)
+    }
+
+    fn counter(label: Option<(&str, &str)>, rule_stats_index: impl Into<Option<u32>>) -> Counter {
+        Counter {
+            fingerprint: Fingerprint { high: 1, low: 2 },
+            unit: Unit::Hour,
+            window: Unit::Hour.window_at(0),
+            local: 1,
+            remote: 0,
+            label: label.map(|(key, value)| Label::of(b"edge", &[Entry::new(key, value)])),
+            rule_stats_index: rule_stats_index.into(),
+            last_use_s: 0,
+        }
+    }
+
+    fn limit_of(counter: &Counter) -> Option<u32> {
+        limits().of(counter).map(|limit| limit.requests_per_unit)
+    }
+
+    #[test]
+    fn a_labelled_counter_is_looked_up_as_a_request_would_be() {
+        // Whatever the statistics index says.
+        assert_eq!(limit_of(&counter(Some(("user", "ann")), 1)), Some(3));
+        assert_eq!(limit_of(&counter(Some(("path", "files/*")), 0)), Some(7));
+        assert_eq!(limit_of(&counter(Some(("other", "x")), 0)), None);
+        assert_eq!(limit_of(&counter(Some(("probe", "x")), 0)), None);
+    }
+
+    #[test]
+    fn a_counter_of_another_unit_than_its_rule_has_no_limit() {
+        let mut left_behind = counter(Some(("user", "ann")), 0);
+        left_behind.unit = Unit::Minute;
+        assert_eq!(limit_of(&left_behind), None);
+    }
+
+    #[test]
+    fn a_limit_the_request_brought_along_is_not_the_rules() {
+        let counter = counter(Some(("user", "ann")), None);
+        assert_eq!(limit_of(&counter), None);
+    }
+
+    #[test]
+    fn without_a_usable_label_the_rule_that_decided_last_is_taken() {
+        assert_eq!(limit_of(&counter(None, 1)), Some(7));
+        assert_eq!(limit_of(&counter(None, 99)), None);
+        // These bytes would have found another rule.
+        let inexact = counter(Some(("path", "\u{FFFD}")), 1);
+        assert_eq!(limit_of(&inexact), Some(7));
+        let mut truncated = counter(Some(("user", "an")), 1);
+        truncated.label.as_mut().unwrap().truncated = true;
+        assert_eq!(limit_of(&truncated), Some(7));
+    }
+
+    #[test]
+    fn rules_that_share_statistics_are_not_guessed_between() {
+        let mut limits = limits();
+        let all: Vec<RuleId> = limits.rules.rules().map(|(id, _)| id).collect();
+        limits.by_stats_index.insert(50, all);
+        assert_eq!(limits.of(&counter(None, 50)), None);
+    }
+}

@@ -1,0 +1,61 @@
+//! Looks into a region, live or copied, and checks rules before they are deployed.
+//!
+//! Each command is a file in [`commands`]. It reads what it needs, writes its result to the standard
+//! output it is given, and ends in a [`Failure`](failure::Failure) or not; this file only wires.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod failure;
+mod limits;
+mod moment;
+mod output;
+mod owner;
+mod region;
+mod rules_files;
+mod table;
+mod text;
+
+use std::io::{self, BufWriter, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Arguments, Command};
+use crate::commands::{check, ls, stat};
+use crate::failure::{Failure, STATUS_USAGE};
+use crate::region::{PATH_VARIABLE, RegionPlace};
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version come this way as well; a closed pipe is no reason to panic.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(STATUS_USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let place = RegionPlace::find(arguments.region.clone(), std::env::var_os(PATH_VARIABLE));
+    let mut out = BufWriter::new(io::stdout().lock());
+    match &arguments.command {
+        Command::Stat(options) => stat::run(options, &place, &mut out),
+        Command::Ls(options) => ls::run(options, &place, &mut out),
+        Command::Check(options) => check::run(options, &mut out),
+    }?;
+    out.flush().map_err(Failure::from)
+}

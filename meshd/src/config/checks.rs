@@ -1,0 +1,145 @@
+//! What single settings cannot know: whether they go together.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::Config;
+
+/// Largest `region.max_keys`: what a region can address.
+const MAX_KEYS_MAX: u32 = 1 << 26;
+
+/// Everything about a configuration that contradicts itself: the key to change, and why.
+pub(super) fn contradictions(config: &Config) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let Config {
+        region,
+        server,
+        admin,
+        mesh,
+        ..
+    } = config;
+
+    if region.max_keys.get() > MAX_KEYS_MAX {
+        found.push(("region.max_keys", format!("at most {MAX_KEYS_MAX}")));
+    }
+    let region_sizes = hivemind_shared::region::RegionOptions::from(region);
+    if !(4_096..=1 << 30).contains(&region_sizes.rules_bytes)
+        || !region_sizes.rules_bytes.is_multiple_of(4_096)
+    {
+        found.push((
+            "region.rules_bytes",
+            "a multiple of 4096, from 4096 to 1073741824".to_owned(),
+        ));
+    }
+    if !(64..=1_024).contains(&region_sizes.label_bytes)
+        || !region_sizes.label_bytes.is_multiple_of(64)
+    {
+        found.push((
+            "region.label_bytes",
+            "a multiple of 64, from 64 to 1024".to_owned(),
+        ));
+    }
+
+    let grpc = SocketAddr::new(server.address, server.grpc_port);
+    let http = SocketAddr::new(server.address, server.http_port);
+    let admin = SocketAddr::new(admin.address, admin.port);
+    if collide(grpc, http) {
+        found.push((
+            "server.http_port",
+            format!("{http} is the address of server.grpc_port as well"),
+        ));
+    }
+    for (taken, key) in [(grpc, "server.grpc_port"), (http, "server.http_port")] {
+        if collide(admin, taken) {
+            found.push((
+                "admin.port",
+                format!("{admin} cannot be listened on beside {key}, {taken}"),
+            ));
+        }
+    }
+
+    if mesh.tick.is_zero() {
+        found.push(("mesh.tick", "at least 1ms".to_owned()));
+    }
+    if mesh.max_staleness < mesh.tick {
+        found.push((
+            "mesh.max_staleness",
+            "at least as long as mesh.tick".to_owned(),
+        ));
+    }
+    if mesh
+        .advertise
+        .is_some_and(|address| address.ip().is_unspecified() || address.port() == 0)
+    {
+        found.push((
+            "mesh.advertise",
+            "an address and port peers can send to, neither unspecified nor port 0".to_owned(),
+        ));
+    }
+    found
+}
+
+/// Whether two sockets of the same kind cannot be open side by side.
+fn collide(one: SocketAddr, other: SocketAddr) -> bool {
+    let overlap = |a: IpAddr, b: IpAddr| {
+        a == b || a.is_ipv4() == b.is_ipv4() && (a.is_unspecified() || b.is_unspecified())
+    };
+    one.port() == other.port() && one.port() != 0 && overlap(one.ip(), other.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn keys_of_contradictions(change: impl FnOnce(&mut Config)) -> Vec<&'static str> {
+        let mut config = Config::with_node_name("node".to_owned());
+        change(&mut config);
+        contradictions(&config)
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect()
+    }
+
+    #[test]
+    fn the_defaults_hold_together() {
+        assert!(keys_of_contradictions(|_| {}).is_empty());
+    }
+
+    #[test]
+    fn every_contradiction_names_a_key_that_exists() {
+        let found = keys_of_contradictions(|config| {
+            config.region.max_keys = std::num::NonZeroU32::MAX;
+            config.region.rules_bytes = 5;
+            config.region.label_bytes = 5;
+            config.server.http_port = config.server.grpc_port;
+            config.admin.port = config.server.grpc_port;
+            config.mesh.tick = Duration::ZERO;
+            config.mesh.advertise = Some(([0, 0, 0, 0], 1).into());
+        });
+        assert_eq!(found.len(), 8, "{found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|path| super::super::schema::key(path).is_some()),
+            "{found:?}"
+        );
+    }
+
+    #[test]
+    fn free_ports_never_collide() {
+        assert!(
+            keys_of_contradictions(|config| {
+                config.server.grpc_port = 0;
+                config.server.http_port = 0;
+                config.admin.port = 0;
+            })
+            .is_empty()
+        );
+    }
+
+    #[test]
+    fn what_waits_longer_than_it_may_is_a_contradiction() {
+        let found = keys_of_contradictions(|config| config.mesh.tick = Duration::from_secs(1));
+        assert_eq!(found, ["mesh.max_staleness"]);
+    }
+}

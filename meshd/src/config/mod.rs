@@ -1,0 +1,193 @@
+//! The service configuration: what it holds, and how the service file, the environment and the
+//! flags are put together into it.
+//!
+//! Every key exists once, in [`schema`]; the layers, the printed configuration and the flags all
+//! come from there.
+
+mod checks;
+mod environment;
+mod file;
+mod load;
+mod origin;
+mod peer;
+mod print;
+pub mod schema;
+mod setting;
+mod types;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hivemind_shared::region::{DEFAULT_PATH, RegionOptions};
+
+pub use self::load::{Loaded, Sources, load};
+pub use self::origin::Origin;
+pub use self::peer::Peer;
+pub use self::print::print;
+pub use self::types::{FileMode, LogFormat, LogLevel, Ratio};
+
+/// Everything meshd is configured by, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// This host.
+    pub node: Node,
+    /// The file all counters live in.
+    pub region: Region,
+    /// The Rate Limit Service and the HTTP port beside it.
+    pub server: Server,
+    /// What operators look at.
+    pub admin: Admin,
+    /// The rules.
+    pub rate_limiting: RateLimiting,
+    /// Exchange of counts with peers.
+    pub mesh: Mesh,
+    /// What is logged, and how.
+    pub log: Log,
+}
+
+/// `node`: this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its name in logs and for its peers.
+    pub name: String,
+}
+
+/// `region`: the file all counters live in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Where it is.
+    pub path: PathBuf,
+    /// How many counters fit; changing it starts a new region.
+    pub max_keys: NonZeroU32,
+    /// Who may open it.
+    pub mode: FileMode,
+    /// Bytes of readable key kept beside each counter; changing it starts a new region.
+    pub label_bytes: u64,
+    /// Room for the compiled rules; changing it starts a new region.
+    pub rules_bytes: u64,
+}
+
+impl From<&Region> for RegionOptions {
+    fn from(region: &Region) -> Self {
+        Self {
+            max_keys: region.max_keys.get(),
+            mode: region.mode.bits(),
+            label_bytes: region.label_bytes,
+            rules_bytes: region.rules_bytes,
+            // Comes with the mesh; until then a region draws its own.
+            hash_key: None,
+        }
+    }
+}
+
+/// `server`: the Rate Limit Service and the HTTP port beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// Address both ports listen on.
+    pub address: IpAddr,
+    /// Port of the Rate Limit Service (gRPC); 0 picks a free one.
+    pub grpc_port: u16,
+    /// Unix socket with the same service; none by default.
+    pub grpc_socket: Option<PathBuf>,
+    /// Port of `/healthcheck`, `/ready` and `/json`; 0 picks a free one.
+    pub http_port: u16,
+    /// Threads that serve gRPC; 0 is one a core.
+    pub workers: u16,
+    /// How long calls in flight may take to finish when meshd stops.
+    pub drain_timeout: Duration,
+}
+
+/// `admin`: what operators look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Address it listens on.
+    pub address: IpAddr,
+    /// Its port; 0 picks a free one.
+    pub port: u16,
+}
+
+/// `rate_limiting`: the rules.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimiting {
+    /// A rules file, or a directory of them.
+    pub config_path: PathBuf,
+}
+
+/// `mesh`: exchange of counts with peers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mesh {
+    /// UDP address peers talk to.
+    pub bind: SocketAddr,
+    /// Address peers reach this host at, when it is not `bind`.
+    pub advertise: Option<SocketAddr>,
+    /// Peers to begin with; the others are learned from them.
+    pub bootstrap_peers: Vec<Peer>,
+    /// The keys datagrams are sealed with.
+    pub key_file: Option<PathBuf>,
+    /// Whether unsealed datagrams may leave the host.
+    pub insecure: bool,
+    /// How often changed counters are looked at.
+    pub tick: Duration,
+    /// The longest a changed count waits before it is sent.
+    pub max_staleness: Duration,
+    /// The share of what is left of a limit that may go unsent.
+    pub epsilon: Ratio,
+}
+
+/// `log`: what is logged, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least important lines that are written.
+    pub level: LogLevel,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+impl Config {
+    /// The defaults, for a host of this name.
+    pub fn with_node_name(name: String) -> Self {
+        let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        let region = RegionOptions::default();
+        Self {
+            node: Node { name },
+            region: Region {
+                path: PathBuf::from(DEFAULT_PATH),
+                max_keys: NonZeroU32::new(region.max_keys).unwrap_or(NonZeroU32::MIN),
+                mode: FileMode::OWNER_ONLY,
+                label_bytes: region.label_bytes,
+                rules_bytes: region.rules_bytes,
+            },
+            server: Server {
+                address: any,
+                grpc_port: 8081,
+                grpc_socket: None,
+                http_port: 8080,
+                workers: 0,
+                drain_timeout: Duration::from_secs(10),
+            },
+            admin: Admin {
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                port: 6070,
+            },
+            rate_limiting: RateLimiting {
+                config_path: PathBuf::from("config/ratelimit.yaml"),
+            },
+            mesh: Mesh {
+                bind: SocketAddr::new(any, 7946),
+                advertise: None,
+                bootstrap_peers: Vec::new(),
+                key_file: None,
+                insecure: false,
+                tick: Duration::from_millis(5),
+                max_staleness: Duration::from_millis(100),
+                epsilon: Ratio::DEFAULT_EPSILON,
+            },
+            log: Log {
+                level: LogLevel::Info,
+                format: LogFormat::Text,
+            },
+        }
+    }
+}

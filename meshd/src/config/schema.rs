@@ -1,0 +1,172 @@
+//! Every key of the service configuration, once: the service file, the environment, the flags and
+//! the printed configuration all follow this table.
+
+use super::Config;
+use super::setting::{Setting, Value};
+
+/// One key: where it belongs, what it means, and how it gets into a [`Config`] and out again.
+pub struct Key {
+    /// The section it is in, `region` for example.
+    pub section: &'static str,
+    /// Its name in that section, `max_keys` for example.
+    pub name: &'static str,
+    /// What stands for its value in the help.
+    pub value_name: &'static str,
+    /// What it means, for the help.
+    pub help: &'static str,
+    pub(super) set: fn(&mut Config, &Value) -> Result<(), String>,
+    pub(super) show: fn(&Config) -> String,
+}
+
+impl Key {
+    /// The key as messages name it: `region.max_keys`.
+    pub fn path(&self) -> String {
+        format!("{}.{}", self.section, self.name)
+    }
+
+    /// The environment variable that sets it: `HIVEMIND_REGION_MAX_KEYS`.
+    pub fn variable(&self) -> String {
+        format!("HIVEMIND_{}_{}", self.section, self.name).to_ascii_uppercase()
+    }
+
+    /// The flag that sets it, without dashes: `region-max-keys`.
+    pub fn flag(&self) -> String {
+        format!("{}-{}", self.section, self.name).replace('_', "-")
+    }
+}
+
+impl std::fmt::Debug for Key {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.path())
+    }
+}
+
+/// A key whose section and name are those of the fields of [`Config`].
+macro_rules! key {
+    ($section:ident.$name:ident, $value_name:literal, $help:literal) => {
+        Key {
+            section: stringify!($section),
+            name: stringify!($name),
+            value_name: $value_name,
+            help: $help,
+            set: |config, value| {
+                config.$section.$name = Setting::read(value)?;
+                Ok(())
+            },
+            show: |config| config.$section.$name.show(),
+        }
+    };
+}
+
+/// Every key, section by section.
+pub static KEYS: [Key; 25] = [
+    key!(
+        node.name,
+        "NAME",
+        "This host's name in logs and for its peers [default: the host name]"
+    ),
+    key!(region.path, "PATH", "The file all counters live in"),
+    key!(
+        region.max_keys,
+        "NUMBER",
+        "How many counters fit; a change starts a new region"
+    ),
+    key!(region.mode, "MODE", "Who may open the region, in octal"),
+    key!(
+        region.label_bytes,
+        "BYTES",
+        "Room for each key in readable form; a change starts anew"
+    ),
+    key!(
+        region.rules_bytes,
+        "BYTES",
+        "Room for the compiled rules; a change starts anew"
+    ),
+    key!(
+        server.address,
+        "ADDRESS",
+        "Address of the gRPC and the HTTP port"
+    ),
+    key!(
+        server.grpc_port,
+        "PORT",
+        "Port of the Rate Limit Service; 0 picks a free one"
+    ),
+    key!(
+        server.grpc_socket,
+        "PATH",
+        "Unix socket with the same service"
+    ),
+    key!(
+        server.http_port,
+        "PORT",
+        "Port of the HTTP endpoints; 0 picks a free one"
+    ),
+    key!(
+        server.workers,
+        "NUMBER",
+        "Threads that serve gRPC; 0 is one a core"
+    ),
+    key!(
+        server.drain_timeout,
+        "DURATION",
+        "Time for calls in flight to finish at a stop"
+    ),
+    key!(admin.address, "ADDRESS", "Address of the admin port"),
+    key!(admin.port, "PORT", "Port for operators; 0 picks a free one"),
+    key!(
+        rate_limiting.config_path,
+        "PATH",
+        "A rules file, or a directory of them"
+    ),
+    key!(mesh.bind, "ADDRESS:PORT", "UDP address peers talk to"),
+    key!(
+        mesh.advertise,
+        "ADDRESS:PORT",
+        "Address peers reach this host at"
+    ),
+    key!(mesh.bootstrap_peers, "PEER,…", "Peers to begin with"),
+    key!(mesh.key_file, "PATH", "The keys datagrams are sealed with"),
+    key!(
+        mesh.insecure,
+        "BOOLEAN",
+        "Whether unsealed datagrams may leave the host"
+    ),
+    key!(
+        mesh.tick,
+        "DURATION",
+        "How often changed counters are looked at"
+    ),
+    key!(
+        mesh.max_staleness,
+        "DURATION",
+        "The longest a changed count waits to be sent"
+    ),
+    key!(
+        mesh.epsilon,
+        "RATIO",
+        "The share of what is left of a limit that may go unsent"
+    ),
+    key!(
+        log.level,
+        "LEVEL",
+        "Least important lines to log: off, error, warn, info, debug, trace"
+    ),
+    key!(log.format, "FORMAT", "How log lines look: text or json"),
+];
+
+/// The key of this path, `region.max_keys` for example.
+pub fn key(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path() == path)
+}
+
+/// The sections, in order.
+pub(super) fn sections() -> impl Iterator<Item = &'static str> {
+    KEYS.chunk_by(|one, next| one.section == next.section)
+        .map(|keys| keys[0].section)
+}
+
+/// The keys of a section, in order.
+pub(super) fn keys_of(section: &str) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |key| key.section == section)
+}

@@ -1,0 +1,298 @@
+//! The running daemon: starts the parts in order, waits to be asked to stop, and stops them in order.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use axum::Router;
+use hivemind_shared::yaml::Problems;
+use tokio::runtime::Builder;
+use tonic_health::server::{HealthReporter, HealthService};
+use tracing::{error, info, warn};
+
+use crate::config::{Config, Loaded, print};
+use crate::failure::Failure;
+use crate::ports_file::Ports;
+use crate::region_owner::{self, RegionOwner};
+use crate::rules_source::{self, Kick, LoadedRules, Reloader, RulesState};
+use crate::server::accept::GrpcListeners;
+use crate::server::admin::Admin;
+use crate::server::health::{Health, State};
+use crate::server::listen::{self, UnixSocket};
+use crate::server::workers::Workers;
+use crate::server::{RateLimit, Services, admin, grpc_health, http};
+use crate::shutdown::{OsSignals, Phase, Request, StopSwitch};
+use crate::telemetry::log;
+
+/// How often a stopping meshd says what it waits for.
+const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Runs the daemon until a signal stops it.
+///
+/// # Errors
+///
+/// [`Failure`] when it could not start. Once it runs, it ends by being asked to.
+pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
+    let config = &loaded.config;
+    // Before anything is opened: wrong rules leave no trace.
+    let (rules, rule_warnings) =
+        rules_source::load(&config.rate_limiting.config_path).map_err(Failure::Rules)?;
+    log::init(config.log);
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        node = config.node.name,
+        "meshd starts"
+    );
+    warn_of(config, &loaded.warnings, &rule_warnings);
+
+    let health = Health::starting();
+    let owner = Arc::new(RegionOwner::open(
+        &config.region,
+        rules.rules.clone(),
+        health.clone(),
+    )?);
+    let background = Background::start(config, &owner, rules, &health)?;
+    let sockets = Sockets::open(config)?;
+    let served = serve(loaded, ports_file, sockets, &owner, &background, &health);
+    background.stop();
+    served
+}
+
+/// Logs what is odd but no reason to stop.
+fn warn_of(config: &Config, warnings: &[String], rule_warnings: &Problems) {
+    for warning in warnings {
+        warn!("{warning}");
+    }
+    rules_source::log_problems(rule_warnings);
+    if !config.mesh.bootstrap_peers.is_empty() {
+        warn!(
+            peers = config.mesh.bootstrap_peers.len(),
+            "mesh.bootstrap_peers is set, but this version does not exchange counts with peers: \
+             every host limits by its own counts alone"
+        );
+    }
+}
+
+/// The threads beside the runtime: they do blocking work at a slow pace.
+#[derive(Debug)]
+struct Background {
+    rules: Arc<RulesState>,
+    kick_rules: Sender<Kick>,
+    stop_region: Sender<()>,
+    threads: [JoinHandle<()>; 2],
+}
+
+impl Background {
+    fn start(
+        config: &Config,
+        owner: &Arc<RegionOwner>,
+        rules: LoadedRules,
+        health: &Health,
+    ) -> Result<Self, Failure> {
+        let (stop_region, region_stopped) = mpsc::channel();
+        let region = region_owner::start_heartbeat(Arc::clone(owner), region_stopped)
+            .map_err(Failure::system("a thread"))?;
+
+        let path = config.rate_limiting.config_path.clone();
+        let reloader = Reloader::new(path, rules, Arc::clone(owner), health.clone());
+        let state = reloader.state();
+        let (kick_rules, kicks) = mpsc::channel();
+        let reloads = rules_source::start(reloader, kicks).map_err(Failure::system("a thread"))?;
+        Ok(Self {
+            rules: state,
+            kick_rules,
+            stop_region,
+            threads: [region, reloads],
+        })
+    }
+
+    /// Ends the threads and waits for them.
+    fn stop(self) {
+        // They end when there is nobody left who could tell them anything.
+        drop((self.kick_rules, self.stop_region));
+        for thread in self.threads {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if thread.join().is_err() {
+                error!(
+                    thread = name,
+                    "thread died of a panic: this is a bug in meshd"
+                );
+            }
+        }
+    }
+}
+
+/// Everything that is listened on.
+#[derive(Debug)]
+struct Sockets {
+    grpc: TcpListener,
+    grpc_socket: Option<UnixSocket>,
+    http: TcpListener,
+    admin: TcpListener,
+}
+
+impl Sockets {
+    fn open(config: &Config) -> Result<Self, Failure> {
+        let server = &config.server;
+        let grpc = SocketAddr::new(server.address, server.grpc_port);
+        let http = SocketAddr::new(server.address, server.http_port);
+        let admin = SocketAddr::new(config.admin.address, config.admin.port);
+        Ok(Self {
+            grpc: listen::tcp("server.grpc_port", grpc)?,
+            grpc_socket: server
+                .grpc_socket
+                .as_deref()
+                .map(UnixSocket::bind)
+                .transpose()?,
+            http: listen::tcp("server.http_port", http)?,
+            admin: listen::tcp("admin.port", admin)?,
+        })
+    }
+
+    fn ports(&self) -> io::Result<Ports> {
+        Ok(Ports::of(
+            self.grpc.local_addr()?,
+            self.http.local_addr()?,
+            self.admin.local_addr()?,
+        ))
+    }
+}
+
+/// Serves until a stop is asked for, and through the stop.
+fn serve(
+    loaded: &Loaded,
+    ports_file: Option<&Path>,
+    sockets: Sockets,
+    owner: &RegionOwner,
+    background: &Background,
+    health: &Health,
+) -> Result<(), Failure> {
+    let server = &loaded.config.server;
+    let stop = StopSwitch::new();
+    let reporter = HealthReporter::new();
+    let services = || {
+        let health = HealthService::from_health_reporter(reporter.clone());
+        Services::new(RateLimit::new(owner.decider()), health)
+    };
+    let workers = worker_count(server.workers);
+    let workers = (0..workers).map(|_| services());
+    let workers = Arc::new(
+        Workers::start(workers, &stop.signal()).map_err(Failure::system("threads for workers"))?,
+    );
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::system("a runtime"))?;
+
+    let served = runtime.block_on(async {
+        // Before anyone can be told that meshd runs: from then on it may be told to stop.
+        let mut signals = OsSignals::install().map_err(Failure::system("signal handlers"))?;
+        let ports = sockets
+            .ports()
+            .map_err(Failure::system("its own addresses"))?;
+        let endpoints = Admin {
+            config: print(loaded).into(),
+            rules: Arc::clone(&background.rules),
+            workers: Arc::clone(&workers),
+        };
+        let grpc = GrpcListeners::new(sockets.grpc, sockets.grpc_socket)
+            .map_err(Failure::system("file descriptors"))?;
+        tokio::spawn(grpc.accept(Arc::clone(&workers), stop.signal()));
+        spawn_http(
+            sockets.http,
+            http::router(health.clone(), RateLimit::new(owner.decider())),
+        )?;
+        spawn_http(sockets.admin, admin::router(endpoints))?;
+
+        health.update(|components| components.server = State::Up);
+        grpc_health::report(health, &reporter).await;
+        tokio::spawn(grpc_health::follow(health.clone(), reporter.clone()));
+        info!(
+            grpc = ports.grpc,
+            http = ports.http,
+            admin = ports.admin,
+            "meshd is ready"
+        );
+        if let Some(path) = ports_file {
+            ports.write(path)?;
+        }
+
+        until_stop(&mut signals, background).await;
+        health.update(|components| components.server = State::Down("stopping".to_owned()));
+        grpc_health::report(health, &reporter).await;
+        drain(&stop, &mut signals, &workers, server.drain_timeout).await;
+        Ok(())
+    });
+    stop.advance(Phase::Ended);
+    // Ends the HTTP servers; what they do takes no time.
+    drop(runtime);
+    if let Some(workers) = Arc::into_inner(workers) {
+        workers.join();
+    }
+    if served.is_ok() {
+        info!("meshd has stopped");
+    }
+    served
+}
+
+/// How many workers there are for a configured number.
+fn worker_count(configured: u16) -> usize {
+    if configured > 0 {
+        return configured.into();
+    }
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// Serves HTTP in a task of its own, for ever.
+fn spawn_http(listener: TcpListener, router: Router) -> Result<(), Failure> {
+    let listener =
+        tokio::net::TcpListener::from_std(listener).map_err(Failure::system("file descriptors"))?;
+    tokio::spawn(axum::serve(listener, router).into_future());
+    Ok(())
+}
+
+/// Waits for a signal to stop, and follows the others.
+async fn until_stop(signals: &mut OsSignals, background: &Background) {
+    loop {
+        match signals.next().await {
+            Request::Stop(signal) => return info!(signal, "meshd stops"),
+            Request::Reload => {
+                if background.kick_rules.send(Kick).is_err() {
+                    error!("rules cannot be reloaded: their thread is gone, restart meshd");
+                }
+            }
+        }
+    }
+}
+
+/// Lets calls in flight finish, but not for longer than `timeout` or until a second signal.
+async fn drain(stop: &StopSwitch, signals: &mut OsSignals, workers: &Workers, timeout: Duration) {
+    stop.advance(Phase::Draining);
+    let drained = within(timeout, stop.all_stopped());
+    let second_signal = async { while signals.next().await == Request::Reload {} };
+    let report = async {
+        loop {
+            tokio::time::sleep(DRAIN_REPORT_INTERVAL).await;
+            let connections: usize = workers.open_connections().iter().sum();
+            info!(connections, "waiting for calls in flight");
+        }
+    };
+    tokio::select! {
+        drained = drained => if !drained {
+            warn!(?timeout, "calls still in flight are cut off");
+        },
+        () = second_signal => warn!("asked again to stop: calls in flight are cut off"),
+        () = report => {}
+    }
+}
+
+/// Whether `work` is done within `timeout`.
+async fn within(timeout: Duration, work: impl Future<Output = ()>) -> bool {
+    tokio::time::timeout(timeout, work).await.is_ok()
+}

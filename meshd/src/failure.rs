@@ -1,0 +1,64 @@
+//! Why meshd ends other than by being asked to, and the exit status that says so.
+
+use std::io;
+use std::process::ExitCode;
+
+use hivemind_shared::region::OwnError;
+use hivemind_shared::yaml::Problems;
+
+use crate::ports_file::PortsFileError;
+use crate::region_owner::OpenError;
+use crate::server::listen::ListenError;
+
+/// Why meshd ends other than by being asked to. Exit statuses follow `sysexits.h`.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The service file, the environment or the flags are wrong: status 64. Nothing was touched.
+    #[error("{0}meshd: {count} in the configuration, nothing was started", count = count(.0))]
+    Config(Problems),
+    /// The rules are wrong: status 65. Nothing was touched.
+    #[error("{0}meshd: {count} in the rules, nothing was started", count = count(.0))]
+    Rules(Problems),
+    /// The region: status 69 when another meshd owns it, 65 when the rules do not fit in it, else 73.
+    #[error("meshd: {0}")]
+    Region(#[from] OpenError),
+    /// A socket: status 71.
+    #[error("meshd: {0}")]
+    Listen(#[from] ListenError),
+    /// The ports file: status 73.
+    #[error("meshd: {0}")]
+    PortsFile(#[from] PortsFileError),
+    /// Threads, signals or file descriptors: status 71.
+    #[error("meshd: the operating system refused {what}: {source}")]
+    System {
+        /// What was asked of it.
+        what: &'static str,
+        /// What it said.
+        source: io::Error,
+    },
+}
+
+impl Failure {
+    /// Turns an I/O error into a failure that says what was asked for.
+    pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+
+    /// The exit status.
+    pub fn exit_code(&self) -> ExitCode {
+        let status = match self {
+            Self::Config(_) => 64,
+            Self::Rules(_) | Self::Region(OpenError::Publish(_)) => 65,
+            Self::Region(OpenError::Own(OwnError::Owned { .. })) => 69,
+            Self::Listen(_) | Self::System { .. } => 71,
+            Self::Region(OpenError::Own(_)) | Self::PortsFile(_) => 73,
+        };
+        ExitCode::from(status)
+    }
+}
+
+/// "1 problem", "2 problems".
+fn count(problems: &Problems) -> String {
+    let plural = if problems.len() == 1 { "" } else { "s" };
+    format!("{} problem{plural}", problems.len())
+}

@@ -1,0 +1,81 @@
+//! The Hivemind daemon: owns the region, keeps its rules up to date, and serves the Rate Limit
+//! Service from the same counters the Envoy module uses.
+//!
+//! [`run`] is the whole program. Inside, [`daemon`] puts the parts together: [`config`] says what is
+//! wanted, [`region_owner`] has the region, [`rules_source`] brings rules into it, [`server`] answers
+//! calls.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod failure;
+pub mod ports_file;
+pub mod region_owner;
+pub mod rules_source;
+pub mod server;
+pub mod shutdown;
+pub mod telemetry;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+use self::cli::Action;
+use self::failure::Failure;
+
+/// Runs meshd with these arguments, the program's name first, and this environment.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+) -> ExitCode {
+    let invocation = match cli::parse(arguments, environment) {
+        Ok(invocation) => invocation,
+        Err(error) => {
+            // Help and version come this way as well; a closed pipe is no reason to panic.
+            let _ = error.print();
+            return if error.use_stderr() {
+                ExitCode::from(64)
+            } else {
+                ExitCode::SUCCESS
+            };
+        }
+    };
+    match act(invocation) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(std::io::stderr().lock(), "{failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn act(invocation: cli::Invocation) -> Result<(), Failure> {
+    let loaded = config::load(invocation.sources).map_err(Failure::Config)?;
+    match invocation.action {
+        Action::Run { ports_file } => daemon::run(&loaded, ports_file.as_deref()),
+        Action::Check => check(&loaded),
+        Action::PrintConfig => {
+            let _ = write!(std::io::stdout().lock(), "{}", config::print(&loaded));
+            Ok(())
+        }
+    }
+}
+
+/// Reads the rules as well, and says that all is well.
+fn check(loaded: &config::Loaded) -> Result<(), Failure> {
+    let path = &loaded.config.rate_limiting.config_path;
+    let (rules, warnings) = rules_source::load(path).map_err(Failure::Rules)?;
+    let mut out = std::io::stdout().lock();
+    for warning in &loaded.warnings {
+        let _ = writeln!(out, "warning: {warning}");
+    }
+    let _ = write!(out, "{warnings}");
+    let _ = writeln!(
+        out,
+        "configuration ok, {} rules ok",
+        rules.rules.rules().len()
+    );
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! The file that tells which ports were chosen.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+/// The ports meshd listens on, as the file has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Ports {
+    /// The Rate Limit Service.
+    pub grpc: u16,
+    /// `/healthcheck`, `/ready` and `/json`.
+    pub http: u16,
+    /// For operators.
+    pub admin: u16,
+}
+
+/// The file could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write the ports file {}: {source}", path.display())]
+pub struct PortsFileError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Ports {
+    /// The ports of these addresses.
+    pub fn of(grpc: SocketAddr, http: SocketAddr, admin: SocketAddr) -> Self {
+        Self {
+            grpc: grpc.port(),
+            http: http.port(),
+            admin: admin.port(),
+        }
+    }
+
+    /// Writes the file in one step: whoever waits for it never sees half of it.
+    ///
+    /// # Errors
+    ///
+    /// When the directory is missing or may not be written. What was there stays then.
+    pub fn write(&self, path: &Path) -> Result<(), PortsFileError> {
+        let failed = |source| PortsFileError {
+            path: path.to_owned(),
+            source,
+        };
+        let mut json = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
+        json.push(b'\n');
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".new.{}", std::process::id()));
+        let fresh = path.with_file_name(name);
+        let written = std::fs::write(&fresh, json).and_then(|()| std::fs::rename(&fresh, path));
+        if written.is_err() {
+            let _ = std::fs::remove_file(&fresh);
+        }
+        written.map_err(failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PORTS: Ports = Ports {
+        grpc: 1,
+        http: 2,
+        admin: 3,
+    };
+
+    #[test]
+    fn the_file_holds_the_ports_as_json_and_nothing_is_left_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ports.json");
+        std::fs::write(&path, "of an earlier run, and longer than what follows").unwrap();
+        PORTS.write(&path).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "{\"grpc\":1,\"http\":2,\"admin\":3}\n"
+        );
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_missing_directory_is_an_error_that_names_the_file() {
+        let error = PORTS
+            .write(Path::new("/nonexistent/ports.json"))
+            .unwrap_err();
+        assert!(
+            error.to_string().contains("/nonexistent/ports.json"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,188 @@
+//! Owning the region: takes it at the start, publishes rules in it, says every second that its owner
+//! is alive, and makes a new one when somebody removed it.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use hivemind_shared::clock::{CoarseClock, unix_time_ms};
+use hivemind_shared::decision::Limiter;
+use hivemind_shared::region::{Opened, OwnError, OwnedRegion, PublishError, RegionOptions};
+use hivemind_shared::rules::RuleSet;
+use tracing::{error, info, warn};
+
+use crate::config;
+use crate::server::Decider;
+use crate::server::health::{Health, State};
+
+/// How often the region hears that its owner is alive.
+pub const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Why the region could not be taken.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The file.
+    #[error(transparent)]
+    Own(#[from] OwnError),
+    /// The rules do not fit in it.
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+}
+
+/// The region, as long as this process owns it.
+#[derive(Debug)]
+pub struct RegionOwner {
+    path: PathBuf,
+    options: RegionOptions,
+    health: Health,
+    decider: Decider,
+    owned: Mutex<Owned>,
+}
+
+#[derive(Debug)]
+struct Owned {
+    region: OwnedRegion,
+    /// What is published, to publish it again in a new region.
+    rules: Arc<RuleSet>,
+    /// The last failure to replace a lost region, so that it is logged once.
+    last_failure: Option<String>,
+}
+
+impl RegionOwner {
+    /// Takes or makes the region and publishes the first rules in it.
+    ///
+    /// # Errors
+    ///
+    /// When another meshd owns it, it cannot be made, or the rules do not fit.
+    pub fn open(
+        config: &config::Region,
+        rules: RuleSet,
+        health: Health,
+    ) -> Result<Self, OpenError> {
+        let options = RegionOptions::from(config);
+        let region = open(&config.path, &options, &rules)?;
+        health.update(|components| components.region = State::Up);
+        Ok(Self {
+            path: config.path.clone(),
+            options,
+            health,
+            decider: Decider::new(limiter(&region)),
+            owned: Mutex::new(Owned {
+                region,
+                rules: Arc::new(rules),
+                last_failure: None,
+            }),
+        })
+    }
+
+    /// The way to the region for those who count in it.
+    pub fn decider(&self) -> Decider {
+        self.decider.clone()
+    }
+
+    /// Puts rules in force for everyone attached to the region; returns their generation.
+    ///
+    /// # Errors
+    ///
+    /// When they do not fit. The published rules stay then.
+    pub fn publish(&self, rules: RuleSet) -> Result<u64, PublishError> {
+        let mut owned = self.lock();
+        let generation = owned.region.publish_rules(&rules)?;
+        owned.rules = Arc::new(rules);
+        Ok(generation)
+    }
+
+    /// The published rules.
+    pub fn rules(&self) -> Arc<RuleSet> {
+        Arc::clone(&self.lock().rules)
+    }
+
+    /// The generation of the published rules.
+    pub fn rules_generation(&self) -> u64 {
+        self.lock().region.region().rules_generation()
+    }
+
+    /// Says that the owner is alive, and replaces the region if its file is gone.
+    pub fn beat(&self) {
+        let mut owned = self.lock();
+        owned.region.beat(unix_time_ms());
+        if !owned.region.region().is_current(&self.path) {
+            self.replace(&mut owned);
+        }
+    }
+
+    /// Makes a new region in place of one whose file was removed. Its counters went with the file.
+    fn replace(&self, owned: &mut Owned) {
+        match open(&self.path, &self.options, &owned.rules) {
+            Ok(region) => {
+                warn!(path = %self.path.display(), "the region was removed: went on with a new one");
+                self.decider.replace(limiter(&region));
+                owned.region = region;
+                owned.last_failure = None;
+                self.health
+                    .update(|components| components.region = State::Up);
+            }
+            Err(failure) => {
+                let failure = failure.to_string();
+                if owned.last_failure.as_ref() != Some(&failure) {
+                    error!(
+                        error = failure,
+                        "the region was removed and cannot be replaced"
+                    );
+                }
+                self.health.update(|components| {
+                    components.region = State::Down(format!("removed: {failure}"));
+                });
+                owned.last_failure = Some(failure);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Owned> {
+        // A panic between two fields leaves nothing half done that the next beat would not mend.
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Opens the region and publishes rules in it.
+fn open(
+    path: &std::path::Path,
+    options: &RegionOptions,
+    rules: &RuleSet,
+) -> Result<OwnedRegion, OpenError> {
+    let (mut region, opened) = OwnedRegion::open(path, options)?;
+    let generation = region.publish_rules(rules)?;
+    region.beat(unix_time_ms());
+    let path = path.display();
+    let max_keys = options.max_keys;
+    match opened {
+        Opened::Created => info!(%path, max_keys, generation, "region created"),
+        Opened::Resumed => info!(%path, max_keys, generation, "region resumed with its counters"),
+        Opened::Replaced { reason } => {
+            warn!(%path, max_keys, generation, reason, "region replaced: its counters are lost");
+        }
+    }
+    Ok(region)
+}
+
+fn limiter(region: &OwnedRegion) -> Limiter {
+    Limiter::new(Arc::clone(region.region()), CoarseClock)
+}
+
+/// Starts the thread that beats until `stop` disconnects.
+///
+/// # Errors
+///
+/// When the operating system has no more threads.
+pub fn start_heartbeat(owner: Arc<RegionOwner>, stop: Receiver<()>) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("region".to_owned())
+        .spawn(move || {
+            while stop.recv_timeout(HEARTBEAT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                owner.beat();
+            }
+        })
+}

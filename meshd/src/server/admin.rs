@@ -1,0 +1,127 @@
+//! The admin port, for operators:
+//!
+//! * `GET /` this list
+//! * `GET /config` the settings in force, and where each comes from
+//! * `GET /rules` the rules in force, and where each is written
+//! * `GET /rules/status` when rules were loaded, and what came of the last attempt
+//! * `GET /workers` gRPC connections of each worker
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::routing::get;
+use axum::{Json, Router};
+use hivemind_shared::rules::{RuleLimit, RuleSet};
+use serde::Serialize;
+
+use super::workers::Workers;
+use crate::rules_source::{RulesState, RulesStatus};
+
+/// The endpoints with what each is for, as `/` shows them.
+const ENDPOINTS: [(&str, &str); 5] = [
+    ("/", "this list"),
+    (
+        "/config",
+        "the settings in force, and where each comes from",
+    ),
+    ("/rules", "the rules in force, and where each is written"),
+    (
+        "/rules/status",
+        "when rules were loaded, and what came of the last attempt",
+    ),
+    ("/workers", "gRPC connections of each worker"),
+];
+
+/// What the admin port shows.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// The configuration as a service file.
+    pub config: Arc<str>,
+    /// The rules and how their last reload went.
+    pub rules: Arc<RulesState>,
+    /// The workers of the Rate Limit Service.
+    pub workers: Arc<Workers>,
+}
+
+/// The endpoints of the admin port.
+pub fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/", get(|| async { endpoints() }))
+        .route(
+            "/config",
+            get(|State(admin): State<Admin>| async move { admin.config.to_string() }),
+        )
+        .route(
+            "/rules",
+            get(|State(admin): State<Admin>| async move { rules(&admin.rules.rules()) }),
+        )
+        .route("/rules/status", get(rules_status))
+        .route("/workers", get(workers))
+        .with_state(admin)
+}
+
+fn endpoints() -> String {
+    let mut out = String::new();
+    for (path, what) in ENDPOINTS {
+        // Writing to a string cannot fail.
+        let _ = writeln!(out, "{path:15} {what}");
+    }
+    out
+}
+
+/// One line a rule: its place, its limit, its flags, and where it is written.
+fn rules(rules: &RuleSet) -> String {
+    let mut out = String::new();
+    for (id, rule) in rules.rules() {
+        let _ = write!(out, "{}: ", rules.path(id));
+        let _ = match rule.limit {
+            RuleLimit::Limited {
+                requests_per_unit,
+                unit,
+            } => {
+                write!(out, "{requests_per_unit} per {unit}")
+            }
+            RuleLimit::Unlimited => write!(out, "unlimited"),
+        };
+        if !rule.name.is_empty() {
+            let _ = write!(out, ", name {}", rule.name);
+        }
+        if !rule.replaces.is_empty() {
+            let _ = write!(out, ", replaces {}", rule.replaces.join(" "));
+        }
+        for (is_set, word) in [
+            (rule.shadow_mode, "shadow_mode"),
+            (rule.quota_mode, "quota_mode"),
+            (rule.detailed_metric, "detailed_metric"),
+        ] {
+            if is_set {
+                let _ = write!(out, ", {word}");
+            }
+        }
+        let _ = writeln!(out, " ({}:{})", rule.origin.file, rule.origin.line);
+    }
+    out
+}
+
+async fn rules_status(State(admin): State<Admin>) -> Json<RulesStatus> {
+    Json(admin.rules.status())
+}
+
+/// What `/workers` says of one worker.
+#[derive(Serialize)]
+struct WorkerStatus {
+    worker: usize,
+    open_connections: usize,
+}
+
+async fn workers(State(admin): State<Admin>) -> Json<Vec<WorkerStatus>> {
+    let open = admin.workers.open_connections().into_iter().enumerate();
+    Json(
+        open.map(|(worker, open_connections)| WorkerStatus {
+            worker,
+            open_connections,
+        })
+        .collect(),
+    )
+}

@@ -1,0 +1,107 @@
+//! Whether meshd can do its work: set by its parts, read by the health endpoints.
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+/// How one part of meshd is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", content = "detail", rename_all = "lowercase")]
+pub enum State {
+    /// Works.
+    Up,
+    /// Works on, though something is wrong that someone should see to; says what.
+    Degraded(String),
+    /// Does not work; says why.
+    Down(String),
+}
+
+/// Every part that has to work for meshd to be ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Components {
+    /// The region is there, and this meshd owns it.
+    pub region: State,
+    /// Rules are loaded and published.
+    pub rules: State,
+    /// Calls are taken; down from the moment a stop was asked for.
+    pub server: State,
+}
+
+impl Components {
+    /// Whether nothing is down.
+    pub fn are_ready(&self) -> bool {
+        let Self {
+            region,
+            rules,
+            server,
+        } = self;
+        [region, rules, server]
+            .into_iter()
+            .all(|state| !matches!(state, State::Down(_)))
+    }
+}
+
+/// The shared state of health; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Health(watch::Sender<Components>);
+
+impl Health {
+    /// Everything still down.
+    pub fn starting() -> Self {
+        let down = || State::Down("starting".to_owned());
+        Self(watch::Sender::new(Components {
+            region: down(),
+            rules: down(),
+            server: down(),
+        }))
+    }
+
+    /// Changes the state of components.
+    pub fn update(&self, change: impl FnOnce(&mut Components)) {
+        self.0.send_if_modified(|components| {
+            let before = components.clone();
+            change(components);
+            *components != before
+        });
+    }
+
+    /// The state as it is now.
+    pub fn now(&self) -> Components {
+        self.0.borrow().clone()
+    }
+
+    /// Follows the changes.
+    pub fn subscribe(&self) -> watch::Receiver<Components> {
+        self.0.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_means_nothing_is_down() {
+        let health = Health::starting();
+        assert!(!health.now().are_ready());
+
+        health.update(|components| {
+            components.region = State::Up;
+            components.rules = State::Degraded("the last reload failed".to_owned());
+            components.server = State::Up;
+        });
+        assert!(health.now().are_ready());
+
+        health.update(|components| components.region = State::Down("removed".to_owned()));
+        assert!(!health.now().are_ready());
+    }
+
+    #[test]
+    fn setting_the_same_state_again_wakes_nobody() {
+        let health = Health::starting();
+        let follower = health.subscribe();
+        health.update(|components| components.rules = State::Down("starting".to_owned()));
+        assert!(!follower.has_changed().unwrap());
+        health.update(|components| components.rules = State::Up);
+        assert!(follower.has_changed().unwrap());
+    }
+}

@@ -1,0 +1,159 @@
+//! Opening the sockets meshd listens on.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+/// A socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// A TCP port; most often another process has it.
+    #[error("cannot listen on {address} ({key}): {source}")]
+    Tcp {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// The key of the configuration it came from.
+        key: &'static str,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A Unix socket.
+    #[error("cannot listen on {} (server.grpc_socket): {source}", path.display())]
+    Unix {
+        /// The path that was asked for.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A Unix socket someone listens on already.
+    #[error(
+        "cannot listen on {} (server.grpc_socket): another process does; stop it or choose another path",
+        path.display()
+    )]
+    UnixTaken {
+        /// The path that was asked for.
+        path: PathBuf,
+    },
+}
+
+/// Listens on a TCP port, also one that connections of a previous run still linger on.
+///
+/// # Errors
+///
+/// When the port is taken, may not be used, or the address is not one of this host.
+pub fn tcp(key: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
+    // The standard library sets SO_REUSEADDR.
+    TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+        .map_err(|source| ListenError::Tcp {
+            address,
+            key,
+            source,
+        })
+}
+
+/// A listening Unix socket; its file goes away with it.
+#[derive(Debug)]
+pub struct UnixSocket {
+    path: PathBuf,
+    listener: UnixListener,
+}
+
+impl UnixSocket {
+    /// Listens on `path`, and takes over a socket file whose process is gone.
+    ///
+    /// # Errors
+    ///
+    /// When another process listens there, something else than a socket is in the way, or the
+    /// directory is missing or may not be written.
+    pub fn bind(path: &Path) -> Result<Self, ListenError> {
+        let error = |source| ListenError::Unix {
+            path: path.to_owned(),
+            source,
+        };
+        let listener = match UnixListener::bind(path) {
+            Err(in_use) if in_use.kind() == io::ErrorKind::AddrInUse => {
+                match UnixStream::connect(path) {
+                    Ok(_) => {
+                        return Err(ListenError::UnixTaken {
+                            path: path.to_owned(),
+                        });
+                    }
+                    // Left behind by a process that was killed. A file that is no socket refuses too.
+                    Err(refused)
+                        if refused.kind() == io::ErrorKind::ConnectionRefused
+                            && is_socket(path) =>
+                    {
+                        std::fs::remove_file(path).map_err(error)?;
+                        UnixListener::bind(path).map_err(error)?
+                    }
+                    // Not a socket at all, or not ours to try: leave it alone.
+                    Err(_) => return Err(error(in_use)),
+                }
+            }
+            result => result.map_err(error)?,
+        };
+        listener.set_nonblocking(true).map_err(error)?;
+        Ok(Self {
+            path: path.to_owned(),
+            listener,
+        })
+    }
+
+    /// A second handle on the same socket, for the accept loop.
+    pub(super) fn listener(&self) -> io::Result<UnixListener> {
+        self.listener.try_clone()
+    }
+}
+
+fn is_socket(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+}
+
+impl Drop for UnixSocket {
+    fn drop(&mut self) {
+        // Best effort: the next start takes a leftover file over.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_an_error_that_names_the_key() {
+        let first = tcp("server.grpc_port", ([127, 0, 0, 1], 0).into()).unwrap();
+        let error = tcp("server.http_port", first.local_addr().unwrap()).unwrap_err();
+        assert!(error.to_string().contains("server.http_port"), "{error}");
+    }
+
+    #[test]
+    fn a_unix_socket_replaces_a_dead_one_but_not_a_live_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rls.sock");
+        // A listener that is dropped leaves its file behind, as a killed process does.
+        drop(UnixListener::bind(&path).unwrap());
+
+        let socket = UnixSocket::bind(&path).expect("a dead socket is taken over");
+        let taken = UnixSocket::bind(&path);
+        assert!(
+            matches!(taken, Err(ListenError::UnixTaken { .. })),
+            "{taken:?}"
+        );
+
+        drop(socket);
+        assert!(!path.exists(), "the file goes away with the socket");
+    }
+
+    #[test]
+    fn a_file_in_the_way_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notes.txt");
+        std::fs::write(&path, "mine").unwrap();
+        assert!(UnixSocket::bind(&path).is_err());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+    }
+}

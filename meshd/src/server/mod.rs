@@ -1,0 +1,16 @@
+//! What meshd serves: the Rate Limit Service on gRPC, and the HTTP endpoints beside it.
+
+pub mod accept;
+pub mod admin;
+mod connection;
+mod grpc;
+pub mod grpc_health;
+pub mod health;
+pub mod http;
+mod json;
+pub mod listen;
+mod rate_limit;
+pub mod workers;
+
+pub use self::grpc::Services;
+pub use self::rate_limit::{Decider, RateLimit, RateLimitError};

@@ -1,0 +1,183 @@
+//! The Rate Limit Service: turns a call into a decision, and the decision into an answer. All that
+//! knows both the messages on the wire and the types of the decision is here.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use hivemind_proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
+use hivemind_proto::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit as WireUnit;
+use hivemind_proto::envoy::service::ratelimit::v3::rate_limit_response::{
+    Code as WireCode, DescriptorStatus, RateLimit as WireLimit,
+};
+use hivemind_proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use hivemind_shared::decision::{Code, DecideError, Decision, Limiter, Status};
+use hivemind_shared::descriptor::{Descriptor, Entry, LimitOverride};
+use hivemind_shared::window::Unit;
+use smallvec::SmallVec;
+
+/// Descriptors and entries of one call that are kept without allocating; more is merely slower.
+const DESCRIPTORS_INLINE: usize = 8;
+const ENTRIES_INLINE: usize = 16;
+
+thread_local! {
+    /// Where this worker's decisions are made, one after the other.
+    static DECISION: RefCell<Decision> = RefCell::default();
+}
+
+/// The way to the region decisions are made in; it follows when the region is replaced.
+#[derive(Clone, Debug)]
+pub struct Decider(Arc<ArcSwap<Limiter>>);
+
+impl Decider {
+    /// Decides in this region from now on.
+    pub fn new(limiter: Limiter) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(limiter)))
+    }
+
+    /// Moves to another region, in effect for the next call of every worker.
+    pub fn replace(&self, limiter: Limiter) {
+        self.0.store(Arc::new(limiter));
+    }
+}
+
+/// Why a call has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RateLimitError {
+    /// The caller's fault. Nothing was counted.
+    #[error("rate limit domain must not be empty")]
+    EmptyDomain,
+    /// The caller's fault. Nothing was counted.
+    #[error("rate limit descriptor list must not be empty")]
+    EmptyDescriptorList,
+    /// The region could not decide; the caller's failure mode has to.
+    #[error(transparent)]
+    Undecided(#[from] DecideError),
+}
+
+impl From<RateLimitError> for tonic::Status {
+    fn from(error: RateLimitError) -> Self {
+        // The code envoyproxy/ratelimit gives whatever is wrong; its clients know no other.
+        Self::unknown(error.to_string())
+    }
+}
+
+/// The Rate Limit Service; cloning shares the way to the region.
+#[derive(Clone, Debug)]
+pub struct RateLimit {
+    decider: Decider,
+}
+
+impl RateLimit {
+    /// A service that decides by `decider`.
+    pub fn new(decider: Decider) -> Self {
+        Self { decider }
+    }
+
+    /// Counts the request and answers it, on the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// [`RateLimitError`] says whose fault it is.
+    pub fn answer(&self, request: &RateLimitRequest) -> Result<RateLimitResponse, RateLimitError> {
+        if request.domain.is_empty() {
+            return Err(RateLimitError::EmptyDomain);
+        }
+        if request.descriptors.is_empty() {
+            return Err(RateLimitError::EmptyDescriptorList);
+        }
+        let entries: SmallVec<[Entry<'_>; ENTRIES_INLINE]> = request
+            .descriptors
+            .iter()
+            .flat_map(|descriptor| &descriptor.entries)
+            .map(|entry| Entry::new(&entry.key, &entry.value))
+            .collect();
+        let mut rest = entries.as_slice();
+        let descriptors: SmallVec<[Descriptor<'_>; DESCRIPTORS_INLINE]> = request
+            .descriptors
+            .iter()
+            .map(|descriptor| {
+                let (own, others) = rest.split_at(descriptor.entries.len());
+                rest = others;
+                Descriptor {
+                    entries: own,
+                    hits_addend: descriptor.hits_addend,
+                    limit: descriptor.limit.as_ref().and_then(limit_override),
+                }
+            })
+            .collect();
+
+        DECISION.with_borrow_mut(|decision| {
+            let limiter = self.decider.0.load();
+            let domain = request.domain.as_bytes();
+            limiter.decide(domain, &descriptors, request.hits_addend, decision)?;
+            Ok(response(decision))
+        })
+    }
+}
+
+/// The limit a request brings along; without a unit it is none, and the configured rule applies.
+fn limit_override(limit: &RateLimitOverride) -> Option<LimitOverride> {
+    // The two enums on the wire number units alike; only that of the answer has weeks.
+    let unit = match WireUnit::try_from(limit.unit).ok()? {
+        WireUnit::Unknown => return None,
+        WireUnit::Second => Unit::Second,
+        WireUnit::Minute => Unit::Minute,
+        WireUnit::Hour => Unit::Hour,
+        WireUnit::Day => Unit::Day,
+        WireUnit::Week => Unit::Week,
+        WireUnit::Month => Unit::Month,
+        WireUnit::Year => Unit::Year,
+    };
+    Some(LimitOverride {
+        requests_per_unit: limit.requests_per_unit,
+        unit,
+    })
+}
+
+fn wire_unit(unit: Unit) -> WireUnit {
+    match unit {
+        Unit::Second => WireUnit::Second,
+        Unit::Minute => WireUnit::Minute,
+        Unit::Hour => WireUnit::Hour,
+        Unit::Day => WireUnit::Day,
+        Unit::Week => WireUnit::Week,
+        Unit::Month => WireUnit::Month,
+        Unit::Year => WireUnit::Year,
+    }
+}
+
+fn wire_code(code: Code) -> WireCode {
+    match code {
+        Code::Ok => WireCode::Ok,
+        Code::OverLimit => WireCode::OverLimit,
+    }
+}
+
+fn response(decision: &Decision) -> RateLimitResponse {
+    RateLimitResponse {
+        overall_code: wire_code(decision.overall).into(),
+        statuses: decision
+            .statuses
+            .iter()
+            .map(|status| descriptor_status(decision, status))
+            .collect(),
+        ..RateLimitResponse::default()
+    }
+}
+
+fn descriptor_status(decision: &Decision, status: &Status) -> DescriptorStatus {
+    DescriptorStatus {
+        code: wire_code(status.code).into(),
+        current_limit: status.limit.map(|limit| WireLimit {
+            requests_per_unit: limit.requests_per_unit,
+            unit: wire_unit(limit.unit).into(),
+            name: decision.limit_name(&limit).to_owned(),
+        }),
+        limit_remaining: status.remaining,
+        duration_until_reset: status.limit.map(|_| prost_types::Duration {
+            seconds: status.reset_s.into(),
+            nanos: 0,
+        }),
+    }
+}

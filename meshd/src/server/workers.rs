@@ -1,0 +1,145 @@
+//! The threads that serve gRPC: one runtime each, and every connection stays on the one it was
+//! dealt to.
+//!
+//! An Envoy worker keeps one connection for as long as it lives, so a connection dealt badly is
+//! dealt badly for days: they are handed out by number, not by chance.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::{error, warn};
+
+use super::connection::{Connection, OpenCount, Stream};
+use super::grpc::Services;
+use crate::shutdown::{Phase, StopSignal};
+
+/// All workers.
+#[derive(Debug)]
+pub struct Workers {
+    workers: Vec<Worker>,
+    /// Where the search for the least loaded one begins, so that ties go round.
+    next: AtomicUsize,
+}
+
+/// One worker, seen from the outside.
+#[derive(Debug)]
+struct Worker {
+    connections: mpsc::UnboundedSender<Connection>,
+    open: Arc<AtomicUsize>,
+    thread: JoinHandle<()>,
+}
+
+impl Workers {
+    /// Starts as many workers as there are `services`; each gets its own.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system has no more threads or file descriptors.
+    pub fn start(
+        services: impl IntoIterator<Item = Services>,
+        stop: &StopSignal,
+    ) -> io::Result<Self> {
+        let workers = services
+            .into_iter()
+            .enumerate()
+            .map(|(index, services)| Worker::start(index, services, stop.clone()))
+            .collect::<io::Result<_>>()?;
+        Ok(Self {
+            workers,
+            next: AtomicUsize::new(0),
+        })
+    }
+
+    /// Deals a connection to the worker with the fewest open ones.
+    pub(super) fn deal(&self, stream: Stream) {
+        let first = self.next.fetch_add(1, Ordering::Relaxed);
+        let count = self.workers.len();
+        let least = (0..count)
+            .map(|step| &self.workers[first.wrapping_add(step) % count])
+            // One whose thread has died would look idle for ever.
+            .filter(|worker| !worker.connections.is_closed())
+            .min_by_key(|worker| worker.open.load(Ordering::Relaxed));
+        let Some(worker) = least else { return };
+        let connection = Connection {
+            stream,
+            open: OpenCount::add(&worker.open),
+        };
+        if worker.connections.send(connection).is_err() {
+            // Only a worker that stopped or died; a stop closes the listeners as well.
+            warn!(
+                thread = worker.thread.thread().name(),
+                "connection refused: its worker is gone"
+            );
+        }
+    }
+
+    /// Open connections of every worker.
+    pub fn open_connections(&self) -> Vec<usize> {
+        self.workers
+            .iter()
+            .map(|worker| worker.open.load(Ordering::Relaxed))
+            .collect()
+    }
+
+    /// Waits for the threads to end, which they do once the stop has come to [`Phase::Ended`].
+    pub fn join(self) {
+        for worker in self.workers {
+            drop(worker.connections);
+            let name = worker.thread.thread().name().unwrap_or_default().to_owned();
+            if worker.thread.join().is_err() {
+                error!(
+                    thread = name,
+                    "worker died of a panic: this is a bug in meshd"
+                );
+            }
+        }
+    }
+}
+
+impl Worker {
+    fn start(index: usize, services: Services, stop: StopSignal) -> io::Result<Self> {
+        let (connections, dealt) = mpsc::unbounded_channel();
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new()
+            .name(format!("grpc-{index}"))
+            .spawn(move || run(&runtime, dealt, &services, stop))?;
+        Ok(Self {
+            connections,
+            open: Arc::default(),
+            thread,
+        })
+    }
+}
+
+/// The life of a worker's thread.
+fn run(
+    runtime: &Runtime,
+    mut dealt: mpsc::UnboundedReceiver<Connection>,
+    services: &Services,
+    mut stop: StopSignal,
+) {
+    runtime.block_on(async move {
+        let mut served = JoinSet::new();
+        loop {
+            tokio::select! {
+                Some(connection) = dealt.recv() => {
+                    served.spawn(connection.serve(services.clone(), stop.clone()));
+                }
+                // Reaps what has ended, so that the set does not grow for ever.
+                Some(_) = served.join_next() => {}
+                () = stop.reached(Phase::Draining) => break,
+            }
+        }
+        // Connections in the queue have sent nothing yet that was read: they are simply closed.
+        drop(dealt);
+        tokio::select! {
+            () = async { while served.join_next().await.is_some() {} } => {}
+            () = stop.reached(Phase::Ended) => {}
+        }
+    });
+}

@@ -1,0 +1,3 @@
+//! What meshd tells about itself.
+
+pub mod log;

@@ -1,0 +1,109 @@
+//! The HTTP port and the admin port.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests say what they expect"
+)]
+
+mod support;
+
+use support::{RULES, Site, exchange};
+
+#[test]
+fn health_is_told_the_way_load_balancers_ask() {
+    let meshd = Site::new(RULES).start();
+    assert_eq!(meshd.http("/healthcheck"), (200, "OK".to_owned()));
+    let head = "HEAD /healthcheck HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+    assert_eq!(exchange(meshd.ports.http, head).0, 200);
+
+    let (status, body) = meshd.http("/ready");
+    assert_eq!(status, 200);
+    let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(body["ready"], true);
+    for component in ["region", "rules", "server"] {
+        assert_eq!(body["components"][component]["state"], "up", "{body}");
+    }
+    assert_eq!(meshd.http("/nothing").0, 404);
+}
+
+#[test]
+fn the_admin_port_lists_what_it_has_and_has_what_it_lists() {
+    let meshd = Site::new(RULES).start();
+    let (status, list) = meshd.admin("/");
+    assert_eq!(status, 200);
+    assert!(list.lines().count() >= 5, "{list}");
+    for line in list.lines() {
+        let path = line.split(' ').next().expect("a path");
+        assert_eq!(meshd.admin(path).0, 200, "{path}");
+    }
+}
+
+#[test]
+fn the_admin_port_shows_the_settings_and_the_rules_with_their_origin() {
+    let site = Site::new(RULES);
+    let meshd = site.start_with(&["--node-name", "edge-1"]);
+    let (_, config) = meshd.admin("/config");
+    assert!(
+        config.contains("name: edge-1") && config.contains("# --node-name"),
+        "{config}"
+    );
+    assert!(config.contains("hivemind.yaml:1"), "{config}");
+
+    let (_, rules) = meshd.admin("/rules");
+    assert!(
+        rules.starts_with("test.user: 3 per year, name per_user ("),
+        "{rules}"
+    );
+    assert!(rules.contains("ratelimit.yaml:3)"), "{rules}");
+}
+
+#[test]
+fn what_operators_see_is_not_on_the_public_port() {
+    let meshd = Site::new(RULES).start();
+    for path in ["/config", "/rules", "/rules/status", "/workers"] {
+        assert_eq!(meshd.http(path).0, 404, "{path}");
+    }
+}
+
+/// POSTs a document to `/json`.
+fn json(meshd: &support::Meshd, body: &str) -> (u16, String) {
+    let length = body.len();
+    let head = format!(
+        "POST /json HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}"
+    );
+    exchange(meshd.ports.http, &format!("{head}\r\n\r\n{body}"))
+}
+
+#[test]
+fn json_calls_are_answered_by_the_same_counters() {
+    let meshd = Site::new(RULES).start();
+    let call = r#"{"domain":"test","descriptors":[{"entries":[{"key":"user","value":"ada"}]}]}"#;
+    let (status, body) = json(&meshd, call);
+    assert_eq!(status, 200);
+    let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(answer["overallCode"], "OK");
+    let limit = serde_json::json!({"requestsPerUnit": 3, "unit": "YEAR", "name": "per_user"});
+    assert_eq!(answer["statuses"][0]["currentLimit"], limit);
+    assert_eq!(answer["statuses"][0]["limitRemaining"], 2);
+
+    assert_eq!(json(&meshd, call).0, 200);
+    assert_eq!(json(&meshd, call).0, 200);
+    let (status, body) = json(&meshd, call);
+    assert_eq!(status, 429);
+    assert!(body.contains(r#""overallCode":"OVER_LIMIT""#), "{body}");
+
+    for wrong in [
+        "",
+        "{}",
+        r#"{"domain":"test"}"#,
+        r#"{"domain":"test","x":1}"#,
+    ] {
+        assert_eq!(
+            json(&meshd, wrong),
+            (400, "Bad Request\n".to_owned()),
+            "{wrong}"
+        );
+    }
+}

@@ -1,0 +1,275 @@
+//! Starting, stopping, being killed, and what stays.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests say what they expect"
+)]
+
+mod support;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::process::Output;
+
+use rustix::process::Signal;
+use support::{RULES, Site, admitted, eventually, names_in};
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_wrong_service_file_is_status_64_with_every_problem_and_nothing_is_created() {
+    let site = Site::new(RULES);
+    site.write(
+        "hivemind.yaml",
+        "region:\n  max_kesy: 5\nserver:\n  grpc_port: many\n",
+    );
+    let before = names_in(&site.path(""));
+    let output = site
+        .command(&[
+            "--ports-file",
+            site.path("ports.json").to_str().expect("UTF-8"),
+        ])
+        .env("HIVEMIND_ADMIN_PORT", "-1")
+        .output()
+        .expect("meshd can be run");
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(64), "{text}");
+    assert!(
+        text.contains("hivemind.yaml:2:3: unknown key in region: 'max_kesy'"),
+        "{text}"
+    );
+    assert!(text.contains("2 |   max_kesy: 5"), "{text}");
+    assert!(text.contains("did you mean 'max_keys'?"), "{text}");
+    assert!(
+        text.contains("hivemind.yaml:4:14: server.grpc_port"),
+        "{text}"
+    );
+    assert!(text.contains("HIVEMIND_ADMIN_PORT: admin.port"), "{text}");
+    assert!(text.contains("3 problems"), "{text}");
+    assert_eq!(names_in(&site.path("")), before);
+}
+
+#[test]
+fn an_unknown_flag_is_status_64_and_help_is_status_0() {
+    let site = Site::new(RULES);
+    assert_eq!(site.run(&["--colour"]).status.code(), Some(64));
+    let help = site.run(&["--help"]);
+    assert!(help.status.success());
+    assert!(String::from_utf8_lossy(&help.stdout).contains("--region-max-keys"));
+}
+
+#[test]
+fn wrong_rules_are_status_65_with_every_problem_and_nothing_is_created() {
+    let site = Site::new(
+        "domain: test\ndescriptors:\n  - key: a\n    rate_limit: {unit: fortnight, requests_per_unit: 1}\n  \
+         - value: b\n",
+    );
+    let before = names_in(&site.path(""));
+    for arguments in [&[][..], &["--check"]] {
+        let output = site.run(arguments);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(65), "{text}");
+        assert!(text.contains("ratelimit.yaml:4:"), "{text}");
+        assert!(text.contains("ratelimit.yaml:5:"), "{text}");
+        assert!(text.contains("fortnight"), "{text}");
+        assert_eq!(names_in(&site.path("")), before);
+    }
+    fs::remove_file(site.path("ratelimit.yaml")).expect("removed");
+    assert_eq!(
+        site.run(&[]).status.code(),
+        Some(65),
+        "missing rules are wrong rules"
+    );
+}
+
+#[test]
+fn a_check_of_what_is_right_is_status_0_and_creates_nothing() {
+    let site = Site::new(RULES);
+    let before = names_in(&site.path(""));
+    let output = site.run(&["--check"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(names_in(&site.path("")), before);
+}
+
+#[test]
+fn a_port_that_is_taken_is_status_71() {
+    let site = Site::new(RULES);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its address").port().to_string();
+    let output = site.run(&["--server-http-port", &port]);
+    assert_eq!(output.status.code(), Some(71), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("server.http_port"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_second_meshd_says_who_owns_the_region_and_leaves() {
+    let site = Site::new(RULES);
+    let first = site.start();
+    let output = site.run(&[]);
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(69), "{text}");
+    assert!(text.contains(&format!("process {}", first.pid())), "{text}");
+
+    let mut client = first.client().await;
+    assert_eq!(
+        admitted(&mut client, "ada", 4).await,
+        3,
+        "the first is not bothered"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_stop_is_clean_and_the_counters_stay_for_the_next_start() {
+    let site = Site::new(RULES);
+    for signal in [Signal::TERM, Signal::INT] {
+        let meshd = site.start();
+        let mut client = meshd.client().await;
+        assert_eq!(admitted(&mut client, "ada", 1).await, 1);
+        // With the connection still open: an idle one holds up nothing.
+        meshd.signal(signal);
+        assert_eq!(meshd.wait().code(), Some(0));
+    }
+    let meshd = site.start();
+    let mut client = meshd.client().await;
+    assert_eq!(
+        admitted(&mut client, "ada", 3).await,
+        1,
+        "two of three were used before"
+    );
+    assert!(meshd.log().contains("region resumed"), "{}", meshd.log());
+}
+
+/// A connection that begins to speak HTTP/2 and then never reacts to anything.
+fn unresponsive_peer(meshd: &support::Meshd) -> std::net::TcpStream {
+    let mut peer = std::net::TcpStream::connect(("127.0.0.1", meshd.ports.grpc)).expect("open");
+    // The preface, and a SETTINGS frame without settings.
+    peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .expect("sent");
+    let mut settings = [0; 9];
+    peer.read_exact(&mut settings).expect("meshd speaks HTTP/2");
+    peer
+}
+
+#[test]
+fn a_stop_waits_for_unresponsive_peers_only_so_long() {
+    let site = Site::new(RULES);
+    let meshd = site.start_with(&["--server-drain-timeout", "200ms"]);
+    let _peer = unresponsive_peer(&meshd);
+    meshd.signal(Signal::TERM);
+    assert_eq!(meshd.wait().code(), Some(0));
+    let log = fs::read_to_string(site.path("log")).expect("a log");
+    assert!(log.contains("cut off"), "{log}");
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let site = Site::new(RULES);
+    let meshd = site.start_with(&["--server-drain-timeout", "24h"]);
+    let _peer = unresponsive_peer(&meshd);
+    meshd.signal(Signal::TERM);
+    eventually("the stop begins", || {
+        meshd.log().contains("meshd stops").then_some(())
+    });
+    assert_eq!(meshd.http("/ready").0, 503, "unready while it drains");
+    meshd.signal(Signal::INT);
+    assert_eq!(meshd.wait().code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_killed_meshd_loses_no_count() {
+    let site = Site::new(RULES);
+    let meshd = site.start();
+    let mut client = meshd.client().await;
+    assert_eq!(admitted(&mut client, "ada", 2).await, 2);
+    meshd.kill();
+
+    let meshd = site.start();
+    let mut client = meshd.client().await;
+    assert_eq!(admitted(&mut client, "ada", 5).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn another_size_makes_a_new_region_and_says_so() {
+    let site = Site::new(RULES);
+    let meshd = site.start();
+    assert_eq!(admitted(&mut meshd.client().await, "ada", 3).await, 3);
+    assert!(meshd.stop().success());
+
+    let meshd = site.start_with(&["--region-max-keys", "4096"]);
+    assert_eq!(admitted(&mut meshd.client().await, "ada", 3).await, 3);
+    assert!(meshd.log().contains("region replaced"), "{}", meshd.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_region_that_is_removed_is_made_again() {
+    let site = Site::new(RULES);
+    let meshd = site.start();
+    let mut client = meshd.client().await;
+    assert_eq!(admitted(&mut client, "ada", 3).await, 3);
+
+    fs::remove_file(site.path("region")).expect("the region is there");
+    eventually("a new region", || {
+        site.path("region").exists().then_some(())
+    });
+    eventually("the service moves to it", || {
+        meshd.log().contains("went on with a new one").then_some(())
+    });
+    assert_eq!(
+        admitted(&mut client, "ada", 4).await,
+        3,
+        "its counters went with the file"
+    );
+    assert_eq!(meshd.http("/ready").0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn peers_are_not_synced_with_yet_and_the_log_says_so() {
+    let site = Site::new(RULES);
+    let meshd = site.start_with(&["--mesh-bootstrap-peers", "peer.example"]);
+    assert!(
+        meshd.log().contains("does not exchange counts with peers"),
+        "{}",
+        meshd.log()
+    );
+}
+
+#[test]
+fn unknown_variables_with_our_prefix_are_a_warning() {
+    let site = Site::new(RULES);
+    let output = site
+        .command(&["--check"])
+        .env("HIVEMIND_REGION_MAXKEYS", "5")
+        .env("HIVEMIND_ENVOY", "/usr/bin/envoy")
+        .output()
+        .expect("meshd can be run");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(
+        text.contains("did you mean HIVEMIND_REGION_MAX_KEYS?"),
+        "{text}"
+    );
+    assert!(!text.contains("HIVEMIND_ENVOY"), "{text}");
+}
+
+#[test]
+fn logs_can_be_json_lines() {
+    let site = Site::new(RULES);
+    let meshd = site.start_with(&["--log-format", "json"]);
+    let log = meshd.log();
+    assert!(log.lines().count() > 1);
+    for line in log.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).expect("a JSON object a line");
+        assert!(
+            line["timestamp"].is_string() && line["level"].is_string(),
+            "{line}"
+        );
+    }
+}

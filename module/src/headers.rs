@@ -1,0 +1,189 @@
+//! Response headers: `x-ratelimit-*` as Envoy's ratelimit filter renders draft 03, and `retry-after`.
+
+use std::fmt::Write;
+
+use hivemind_shared::decision::{Code, Decision};
+
+/// Room for the limit and a policy or two.
+const LIMIT_BYTES: usize = 64;
+
+/// The values of the three headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct XRateLimit {
+    /// `x-ratelimit-limit`: the limit closest to being reached, and then every limit that was looked at,
+    /// with its window and name.
+    pub(crate) limit: String,
+    /// `x-ratelimit-remaining`: hits left of the closest limit.
+    pub(crate) remaining: u32,
+    /// `x-ratelimit-reset`: seconds until its window ends.
+    pub(crate) reset_s: u32,
+}
+
+/// Renders a decision; `None` when no limit applied.
+pub(crate) fn draft_03(decision: &Decision) -> Option<XRateLimit> {
+    let limited = || {
+        decision
+            .statuses
+            .iter()
+            .filter_map(|status| Some((status, status.limit?)))
+    };
+    // The first of those with the fewest hits left.
+    let (closest, closest_limit) = limited().min_by_key(|(status, _)| status.remaining)?;
+    let mut limit = String::with_capacity(LIMIT_BYTES);
+    // Writing to a string cannot fail.
+    let _ = write!(limit, "{}", closest_limit.requests_per_unit);
+    for (_, applied) in limited() {
+        let window_s = applied.unit.seconds();
+        let _ = write!(limit, ", {};w={window_s}", applied.requests_per_unit);
+        let name = decision.limit_name(&applied);
+        if is_header_text(name) && !name.is_empty() {
+            let _ = write!(limit, ";name=\"{name}\"");
+        }
+    }
+    Some(XRateLimit {
+        limit,
+        remaining: closest.remaining,
+        reset_s: closest.reset_s,
+    })
+}
+
+/// Seconds until every limit that this request is over begins anew.
+pub(crate) fn retry_after_s(decision: &Decision) -> u32 {
+    let over = decision
+        .statuses
+        .iter()
+        .filter(|status| status.code == Code::OverLimit);
+    over.map(|status| status.reset_s).max().unwrap_or(0)
+}
+
+/// Whether a text can be sent in a header: a line break in a rule's name must not begin another header.
+fn is_header_text(text: &str) -> bool {
+    text.bytes().all(|byte| byte >= b' ' && byte != 0x7f)
+}
+
+/// A number in decimal, without allocating.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decimal {
+    digits: [u8; Self::DIGITS],
+    start: usize,
+}
+
+impl Decimal {
+    /// Digits of `u32::MAX`.
+    const DIGITS: usize = 10;
+
+    /// Renders a number.
+    pub(crate) fn of(mut number: u32) -> Self {
+        let mut decimal = Self {
+            digits: [b'0'; Self::DIGITS],
+            start: Self::DIGITS,
+        };
+        for (place, digit) in decimal.digits.iter_mut().enumerate().rev() {
+            *digit = b'0' + (number % 10) as u8;
+            decimal.start = place;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        decimal
+    }
+
+    /// Its digits.
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        self.digits.get(self.start..).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hivemind_shared::decision::{AppliedLimit, Status};
+    use hivemind_shared::window::Unit;
+
+    use super::*;
+
+    fn status(requests_per_unit: u32, unit: Unit, remaining: u32, reset_s: u32) -> Status {
+        let limit = Some(AppliedLimit {
+            requests_per_unit,
+            unit,
+            rule: None,
+        });
+        let code = if remaining == 0 {
+            Code::OverLimit
+        } else {
+            Code::Ok
+        };
+        Status {
+            code,
+            limit,
+            remaining,
+            reset_s,
+            rule: None,
+        }
+    }
+
+    fn decision(statuses: impl IntoIterator<Item = Status>) -> Decision {
+        let mut decision = Decision::new();
+        decision.statuses.extend(statuses);
+        decision
+    }
+
+    #[test]
+    fn one_limit_is_rendered_as_envoy_does() {
+        let decision = decision([status(1, Unit::Minute, 2, 3)]);
+        let rendered = draft_03(&decision).unwrap();
+        assert_eq!(rendered.limit, "1, 1;w=60");
+        assert_eq!((rendered.remaining, rendered.reset_s), (2, 3));
+    }
+
+    #[test]
+    fn the_closest_limit_comes_first_and_all_policies_follow_in_order() {
+        let decision = decision([
+            status(1_000, Unit::Hour, 7, 70),
+            Status::UNLIMITED_BY_ANY_RULE,
+            status(4, Unit::Second, 2, 1),
+            status(5, Unit::Year, 2, 99),
+        ]);
+        let rendered = draft_03(&decision).unwrap();
+        assert_eq!(rendered.limit, "4, 1000;w=3600, 4;w=1, 5;w=31536000");
+        assert_eq!(
+            (rendered.remaining, rendered.reset_s),
+            (2, 1),
+            "the first of equals"
+        );
+    }
+
+    #[test]
+    fn without_a_limit_there_are_no_headers() {
+        assert_eq!(draft_03(&decision([])), None);
+        assert_eq!(draft_03(&decision([Status::UNLIMITED_BY_ANY_RULE])), None);
+    }
+
+    #[test]
+    fn the_longest_wait_of_those_that_are_over_is_what_helps() {
+        let decision = decision([
+            status(1, Unit::Minute, 0, 30),
+            status(1, Unit::Hour, 0, 1_800),
+            status(1, Unit::Day, 5, 80_000),
+        ]);
+        assert_eq!(retry_after_s(&decision), 1_800);
+    }
+
+    #[test]
+    fn a_line_break_in_a_name_is_no_header_text() {
+        assert!(is_header_text("per-ip, or \"so\""));
+        assert!(is_header_text("für"));
+        assert!(!is_header_text("a\r\nset-cookie: b"));
+        assert!(!is_header_text("a\x7f"));
+    }
+
+    #[test]
+    fn numbers_are_rendered_in_full() {
+        for number in [0, 1, 9, 10, 99, 100, 4_294_967_295] {
+            assert_eq!(
+                Decimal::of(number).as_bytes(),
+                number.to_string().as_bytes()
+            );
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The bytes a counter's fingerprint is made from.
+//!
+//! They say everything that makes two counters different and nothing else: domain, entries, unit, each
+//! text behind its length, so that no two different keys have the same bytes. The rule is not in them:
+//! changing a limit keeps the count, and a configured rule and a request's own limit of the same unit
+//! share one counter.
+
+use crate::descriptor::Entry;
+use crate::window::Unit;
+
+/// Bytes that begin every key; another version of this format begins otherwise.
+const VERSION: u8 = 1;
+
+/// Writes the key of a descriptor's counter into `key`, replacing what was there.
+///
+/// `shared_value` gives the text that takes the place of an entry's value when a rule lets all values
+/// that match its pattern share one counter.
+#[inline]
+pub fn write<'v>(
+    key: &mut Vec<u8>,
+    domain: &[u8],
+    entries: &[Entry<'v>],
+    unit: Unit,
+    shared_value: impl Fn(usize) -> Option<&'v [u8]>,
+) {
+    key.clear();
+    key.extend_from_slice(&[VERSION, unit.code()]);
+    push(key, domain);
+    for (level, entry) in entries.iter().enumerate() {
+        push(key, entry.key);
+        push(key, shared_value(level).unwrap_or(entry.value));
+    }
+}
+
+#[inline]
+fn push(key: &mut Vec<u8>, text: &[u8]) {
+    // Short texts, which all are in practice, take two bytes for their length.
+    match u16::try_from(text.len()) {
+        Ok(length) if length < u16::MAX => key.extend_from_slice(&length.to_le_bytes()),
+        _ => {
+            key.extend_from_slice(&u16::MAX.to_le_bytes());
+            key.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        }
+    }
+    key.extend_from_slice(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn key(domain: &str, entries: &[(&str, &str)], unit: Unit) -> Vec<u8> {
+        let entries: Vec<_> = entries
+            .iter()
+            .map(|(key, value)| Entry::new(*key, *value))
+            .collect();
+        let mut bytes = Vec::new();
+        write(&mut bytes, domain.as_bytes(), &entries, unit, |_| None);
+        bytes
+    }
+
+    #[test]
+    fn keys_that_only_read_alike_when_joined_differ() {
+        let keys = [
+            key("d", &[("a", "b_c")], Unit::Hour),
+            key("d", &[("a_b", "c")], Unit::Hour),
+            key("d", &[("a", "b"), ("c", "")], Unit::Hour),
+            key("d", &[("a", "b")], Unit::Hour),
+            key("d", &[("a", "b")], Unit::Day),
+            key("da", &[("", "b")], Unit::Hour),
+            key("d", &[], Unit::Hour),
+        ];
+        let different: HashSet<_> = keys.iter().collect();
+        assert_eq!(different.len(), keys.len());
+    }
+
+    #[test]
+    fn a_shared_value_takes_the_place_of_the_requested_one() {
+        let entries = [Entry::new("path", "files/a"), Entry::new("user", "x")];
+        let mut shared = Vec::new();
+        write(&mut shared, b"d", &entries, Unit::Hour, |level| {
+            (level == 0).then_some(b"files/*".as_slice())
+        });
+        assert_eq!(
+            shared,
+            key("d", &[("path", "files/*"), ("user", "x")], Unit::Hour)
+        );
+    }
+}

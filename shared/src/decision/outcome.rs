@@ -1,0 +1,125 @@
+//! What a decision says.
+
+use super::rules_cache::Loaded;
+use crate::region::LoadRulesError;
+use crate::rules::{RuleId, RuleSet};
+use crate::table::CountError;
+use crate::window::Unit;
+
+/// Whether a request, or one of its descriptors, is within its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Code {
+    /// Within, or without a limit.
+    Ok,
+    /// Over.
+    OverLimit,
+}
+
+/// The limit a descriptor was held against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AppliedLimit {
+    /// Hits allowed in one window.
+    pub requests_per_unit: u32,
+    /// Length of the window.
+    pub unit: Unit,
+    /// The rule it comes from; `None` when the request brought it along.
+    pub rule: Option<RuleId>,
+}
+
+/// What became of one descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Within its limit or over; a rule in shadow mode is never over.
+    pub code: Code,
+    /// The limit it was held against; `None` when there was none, or the rule is unlimited.
+    pub limit: Option<AppliedLimit>,
+    /// Hits left in this window: 0 when over or without a limit, `u32::MAX` for an unlimited rule.
+    pub remaining: u32,
+    /// Seconds until the window ends, at least 1; 0 without a limit.
+    pub reset_s: u32,
+    /// The rule that matched, unlimited ones included; `None` for none, for a request's own limit, and
+    /// for a rule that another one replaced.
+    pub rule: Option<RuleId>,
+}
+
+impl Status {
+    /// The status of a descriptor that no limit applies to.
+    pub const UNLIMITED_BY_ANY_RULE: Self = Self {
+        code: Code::Ok,
+        limit: None,
+        remaining: 0,
+        reset_s: 0,
+        rule: None,
+    };
+}
+
+/// The answer to a request, and the memory it is made in: keep one for each thread and hand it in again
+/// and again, and deciding allocates nothing.
+#[derive(Debug)]
+pub struct Decision {
+    /// Whether the request is within its limits.
+    pub overall: Code,
+    /// One status for each descriptor, in their order.
+    pub statuses: Vec<Status>,
+    pub(super) loaded: Option<Loaded>,
+    pub(super) key: Vec<u8>,
+}
+
+impl Default for Decision {
+    fn default() -> Self {
+        Self {
+            overall: Code::Ok,
+            statuses: Vec::new(),
+            loaded: None,
+            key: Vec::new(),
+        }
+    }
+}
+
+impl Decision {
+    /// An empty decision.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The rules the last decision was made by; they give meaning to the [`RuleId`]s in it.
+    pub fn rules(&self) -> Option<&RuleSet> {
+        self.loaded.as_ref().and_then(Loaded::rules)
+    }
+
+    /// The generation of those rules.
+    pub fn rules_generation(&self) -> Option<u64> {
+        self.loaded.as_ref().and_then(Loaded::rules_generation)
+    }
+
+    /// The name of the rule a limit comes from; empty when it has none.
+    pub fn limit_name(&self, limit: &AppliedLimit) -> &str {
+        let rule = limit.rule.and_then(|id| self.rules()?.rule(id));
+        rule.map_or("", |rule| &*rule.name)
+    }
+}
+
+/// Why there is no decision. What to do then is the failure mode's business, not the limiter's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecideError {
+    /// There are no rules to decide by. Nothing was counted.
+    #[error(transparent)]
+    NoRules(#[from] LoadRulesError),
+    /// A descriptor could not be counted, and no other one was over its limit. The others were counted.
+    #[error(transparent)]
+    Uncounted(#[from] CountError),
+}
+
+impl DecideError {
+    /// The cause in one word, for statistics.
+    pub const fn cause(&self) -> &'static str {
+        match self {
+            Self::NoRules(_) => "no_rules",
+            Self::Uncounted(CountError::Full) => "region_full",
+            Self::Uncounted(CountError::Contended) => "contended",
+        }
+    }
+
+    /// Every cause there is.
+    pub const CAUSES: [&'static str; 3] = ["no_rules", "region_full", "contended"];
+}

@@ -1,0 +1,17 @@
+//! Region layout, counter table, rules and the rate limit decision: the crate every other part of
+//! Hivemind stands on. It knows none of them, does no I/O but the mapping, and has no async code.
+//!
+//! Where to begin: [`decision`] is what a request goes through; [`table`] is the algorithm under it;
+//! [`region`] is the file both live in; [`rules`] is what is compared with.
+
+pub mod clock;
+pub mod decision;
+pub mod descriptor;
+pub mod fingerprint;
+pub mod region;
+pub mod rules;
+pub mod sync;
+pub mod table;
+pub mod window;
+#[cfg(feature = "yaml")]
+pub mod yaml;

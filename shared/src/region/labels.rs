@@ -1,0 +1,236 @@
+//! What a slot's key reads as: the domain and entries it was made from, for people.
+//!
+//! A label is written once, when its key gets the slot, by whoever claims it. It is no part of any
+//! decision: a label that was cut off, torn or overwritten by a process that slept for an age fails
+//! its check sum and reads as unknown.
+
+use siphasher::sip::SipHasher13;
+
+use crate::descriptor::Entry;
+use crate::sync::{AtomicWord, Ordering};
+use crate::table::words::Life;
+
+/// A key in readable form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// The domain.
+    pub domain: String,
+    /// The entries, in request order. Bytes that are not UTF-8 show as U+FFFD.
+    pub entries: Vec<(String, String)>,
+    /// Whether the label had no room for all of it.
+    pub truncated: bool,
+}
+
+/// Longest piece of text a label keeps whole.
+const PIECE_BYTES_MAX: usize = 255;
+
+/// First word: life (14 bits), truncated (1), length in bytes (16), check sum (33).
+const LENGTH_SHIFT: u32 = 33;
+const TRUNCATED_BIT: u64 = 1 << 49;
+const LIFE_SHIFT: u32 = 50;
+const SUM_MASK: u64 = (1 << LENGTH_SHIFT) - 1;
+
+fn checksum(text: &[u8], life: Life) -> u64 {
+    SipHasher13::new_with_keys(life.number(), 0x6c61_6265_6c73).hash(text) & SUM_MASK
+}
+
+/// Writes a slot's label. `words` are its label's; with fewer than two, nothing is written.
+pub(crate) fn write(
+    words: &[AtomicWord],
+    life: Life,
+    domain: &[u8],
+    entries: impl Iterator<Item = (impl AsRef<[u8]>, impl AsRef<[u8]>)>,
+) {
+    let Some((head, text_words)) = words.split_first() else {
+        return;
+    };
+    let mut text = Text {
+        bytes: [0; 1_024],
+        length: 0,
+        room: text_words.len() * 8,
+        truncated: false,
+    };
+    text.room = text.room.min(text.bytes.len());
+    text.push(domain);
+    for (key, value) in entries {
+        text.push(key.as_ref());
+        text.push(value.as_ref());
+    }
+    let used = &text.bytes[..text.length];
+    // Relaxed all: the check sum, not an order, tells a whole label from a torn one.
+    for (word, chunk) in text_words.iter().zip(used.chunks(8)) {
+        let mut bytes = [0; 8];
+        bytes[..chunk.len()].copy_from_slice(chunk);
+        word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+    }
+    let truncated = if text.truncated { TRUNCATED_BIT } else { 0 };
+    head.store(
+        (life.number() << LIFE_SHIFT)
+            | truncated
+            | ((used.len() as u64) << LENGTH_SHIFT)
+            | checksum(used, life),
+        Ordering::Relaxed,
+    );
+}
+
+/// Label text under construction: pieces, each behind its length in one byte.
+struct Text {
+    bytes: [u8; 1_024],
+    length: usize,
+    room: usize,
+    truncated: bool,
+}
+
+impl Text {
+    fn push(&mut self, piece: &[u8]) {
+        if self.truncated || self.length >= self.room {
+            self.truncated = true;
+            return;
+        }
+        let fits = piece
+            .len()
+            .min(PIECE_BYTES_MAX)
+            .min(self.room - self.length - 1);
+        self.truncated = fits < piece.len();
+        // `fits` is at most 255.
+        self.bytes[self.length] = u8::try_from(fits).unwrap_or(u8::MAX);
+        self.length += 1;
+        self.bytes[self.length..self.length + fits].copy_from_slice(&piece[..fits]);
+        self.length += fits;
+    }
+}
+
+/// Reads the label a slot had in this life. `None`: none, another life's, or damaged.
+pub(crate) fn read(words: &[AtomicWord], life: Life) -> Option<Label> {
+    let (head, text_words) = words.split_first()?;
+    // Relaxed: see `write`.
+    let head = head.load(Ordering::Relaxed);
+    let length = usize::try_from((head >> LENGTH_SHIFT) & 0xFFFF).ok()?;
+    if head >> LIFE_SHIFT != life.number() || length > text_words.len() * 8 {
+        return None;
+    }
+    let mut text = Vec::with_capacity(length.next_multiple_of(8));
+    for word in &text_words[..length.div_ceil(8)] {
+        text.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+    }
+    text.truncate(length);
+    if checksum(&text, life) != head & SUM_MASK {
+        return None;
+    }
+    let mut rest = text.as_slice();
+    let domain = next_piece(&mut rest)?;
+    let mut entries = Vec::new();
+    while let Some(key) = next_piece(&mut rest) {
+        entries.push((key, next_piece(&mut rest).unwrap_or_default()));
+    }
+    Some(Label {
+        domain,
+        entries,
+        truncated: head & TRUNCATED_BIT != 0,
+    })
+}
+
+fn next_piece(rest: &mut &[u8]) -> Option<String> {
+    let (&length, after) = rest.split_first()?;
+    let (piece, after) = after.split_at_checked(usize::from(length))?;
+    *rest = after;
+    Some(String::from_utf8_lossy(piece).into_owned())
+}
+
+impl Label {
+    /// The label of these, as [`read`] would give it back with room enough.
+    pub fn of(domain: &[u8], entries: &[Entry<'_>]) -> Self {
+        let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Self {
+            domain: lossy(domain),
+            entries: entries
+                .iter()
+                .map(|entry| (lossy(entry.key), lossy(entry.value)))
+                .collect(),
+            truncated: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fingerprint::Fingerprint;
+    use crate::table::words::{Control, State};
+
+    fn life() -> Life {
+        Control::new(
+            State::Live,
+            Control::EMPTY.life().next(),
+            Fingerprint { high: 0, low: 0 },
+        )
+        .life()
+    }
+
+    fn words(count: usize) -> Vec<AtomicWord> {
+        (0..count).map(|_| AtomicWord::new(0)).collect()
+    }
+
+    #[test]
+    fn a_label_reads_back_in_the_life_it_was_written_in() {
+        let words = words(8);
+        let entries = [
+            Entry::new("remote_address", "192.0.2.1"),
+            Entry::new("tier", ""),
+        ];
+        write(
+            &words,
+            life(),
+            b"edge",
+            entries.iter().map(|entry| (entry.key, entry.value)),
+        );
+        assert_eq!(read(&words, life()), Some(Label::of(b"edge", &entries)));
+        assert_eq!(read(&words, life().next()), None);
+    }
+
+    #[test]
+    fn a_label_without_room_says_so() {
+        let words = words(8);
+        let value = "v".repeat(300);
+        write(
+            &words,
+            life(),
+            b"edge",
+            [("path", value.as_str()), ("more", "x")].into_iter(),
+        );
+        let label = read(&words, life()).unwrap();
+        assert!(label.truncated);
+        assert_eq!(label.domain, "edge");
+        assert_eq!(label.entries.len(), 1);
+        assert!(value.starts_with(&label.entries[0].1));
+    }
+
+    #[test]
+    fn a_torn_label_reads_as_unknown() {
+        let words = words(8);
+        write(&words, life(), b"edge", [("path", "/a/b/c")].into_iter());
+        words[2].store(7, Ordering::Relaxed);
+        assert_eq!(read(&words, life()), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_words_read_without_panic(content in prop::collection::vec(any::<u64>(), 0..16)) {
+            let words: Vec<_> = content.into_iter().map(AtomicWord::new).collect();
+            let _ = read(&words, life());
+        }
+
+        #[test]
+        fn any_bytes_can_be_a_label(
+            domain: Vec<u8>,
+            entries: Vec<(Vec<u8>, Vec<u8>)>,
+            room in 0_usize..130,
+        ) {
+            let words = words(room);
+            write(&words, life(), &domain, entries.iter().map(|(key, value)| (key, value)));
+            prop_assert!(room == 0 || read(&words, life()).is_some() || room == 1);
+        }
+    }
+}

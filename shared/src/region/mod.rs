@@ -1,0 +1,278 @@
+//! The region: one memory-mapped file that the daemon creates and every Envoy worker on the host counts
+//! in.
+//!
+//! * [`RegionView`] reads; the inspection tool has nothing more.
+//! * [`Region`] counts; the Envoy module and the daemon's service use it.
+//! * [`OwnedRegion`] publishes rules and says the owner is alive; the daemon alone has one.
+
+mod error;
+mod labels;
+pub mod layout;
+mod mapping;
+mod owner;
+mod rules_area;
+mod stats;
+mod view;
+
+use std::fs::OpenOptions;
+use std::io;
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use error::{AttachError, LoadRulesError, OwnError, PublishError};
+pub use labels::Label;
+use layout::{Header, LAYOUT_VERSION, Layout, MAGIC, READY, Shape};
+use mapping::Mapping;
+pub use owner::{Opened, OwnedRegion};
+pub(crate) use stats::Hits;
+pub use stats::RuleStats;
+pub use view::{Counter, Fill, RegionView};
+
+use crate::clock::{Clock, unix_time_ms};
+use crate::fingerprint::KeyHasher;
+use crate::sync::{AtomicWord, Ordering};
+use crate::table::dirty::Dirty;
+use crate::table::words::Life;
+use crate::table::{CountError, Counted, Key};
+
+/// Where a region is unless somebody says otherwise.
+pub const DEFAULT_PATH: &str = "/dev/shm/hivemind.region";
+
+/// How to make a region.
+#[derive(Clone, Debug)]
+pub struct RegionOptions {
+    /// Live keys it has room for, 1 to 2^26. About 200 bytes each with the default label size.
+    pub max_keys: u32,
+    /// Permission bits of the file.
+    pub mode: u32,
+    /// Bytes kept of each key in readable form: 64 to 1,024, a multiple of 64.
+    pub label_bytes: u64,
+    /// Bytes for the compiled rules, twice: 4,096 to 2^30, a multiple of 4,096.
+    pub rules_bytes: u64,
+    /// The mesh's hash key. `None`: an existing region keeps its own, a new one draws one.
+    pub hash_key: Option<[u8; 16]>,
+}
+
+impl Default for RegionOptions {
+    fn default() -> Self {
+        Self {
+            max_keys: 262_144,
+            mode: 0o600,
+            label_bytes: 64,
+            rules_bytes: 1 << 20,
+            hash_key: None,
+        }
+    }
+}
+
+impl RegionOptions {
+    fn shape(&self) -> Shape {
+        Shape {
+            max_keys: self.max_keys,
+            label_bytes: self.label_bytes,
+            rules_bytes: self.rules_bytes,
+        }
+    }
+}
+
+/// A region that can be counted in.
+#[derive(Debug)]
+pub struct Region {
+    view: RegionView,
+    hasher: KeyHasher,
+}
+
+impl Deref for Region {
+    type Target = RegionView;
+
+    fn deref(&self) -> &RegionView {
+        &self.view
+    }
+}
+
+impl Region {
+    /// Attaches to the region a daemon made.
+    ///
+    /// # Errors
+    /// [`AttachError`] names what is wrong with the file. Nothing is changed.
+    pub fn attach(path: &Path) -> Result<Self, AttachError> {
+        let file = view::open(path, OpenOptions::new().read(true).write(true))?;
+        RegionView::of_file(&file, path, Mapping::read_write).map(Self::of_view)
+    }
+
+    /// A region in memory of this process alone, for tests and benchmarks.
+    ///
+    /// # Errors
+    /// When the sizes are out of range or there is no memory.
+    pub fn anonymous(options: &RegionOptions) -> io::Result<OwnedRegion> {
+        let layout = Layout::of(options.shape())
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "sizes out of range"))?;
+        let bytes = usize::try_from(layout.size_bytes)
+            .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "sizes out of range"))?;
+        let mapping = Mapping::anonymous(bytes)?;
+        let mapping = Arc::new(mapping);
+        write_header(&mapping, &layout, &Identity::draw(options.hash_key)?)?;
+        let view = RegionView::of_mapping(mapping, None).map_err(io::Error::other)?;
+        Ok(OwnedRegion::anonymous(Arc::new(Self::of_view(view))))
+    }
+
+    fn of_view(view: RegionView) -> Self {
+        let hasher = KeyHasher::new(&view.hash_key());
+        Self { view, hasher }
+    }
+
+    /// Makes fingerprints with this region's hash key.
+    #[inline]
+    pub fn hasher(&self) -> &KeyHasher {
+        &self.hasher
+    }
+
+    /// Counts hits; see [`crate::table::Table::count`]. `label` writes the key in readable form when it is new.
+    ///
+    /// # Errors
+    /// [`CountError`]; nothing was counted then, and the region's own counters say so.
+    #[inline]
+    pub(crate) fn count<'k, E>(
+        &self,
+        key: &Key,
+        addend: u64,
+        now_s: u64,
+        clock: &impl Clock,
+        label: impl Fn() -> (&'k [u8], E),
+    ) -> Result<Counted, CountError>
+    where
+        E: Iterator<Item = (&'k [u8], &'k [u8])>,
+    {
+        let table = self.table().ok_or(CountError::Full)?;
+        let counted = table.count(key, addend, now_s, clock, |slot, life| {
+            self.note_claim(slot, life, label());
+        });
+        match counted {
+            Ok(counted) => {
+                if addend > 0
+                    && let Some(slot) = counted.slot
+                    && let Some(dirty) = self.dirty()
+                {
+                    dirty.mark(slot);
+                }
+                Ok(counted)
+            }
+            Err(error) => {
+                self.note_error(error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Replaces what peers counted; see [`crate::table::Table::set_remote`].
+    pub fn set_remote(&self, key: &Key, window: crate::window::Window, remote: u64) -> bool {
+        self.table()
+            .is_some_and(|table| table.set_remote(key, window, remote))
+    }
+
+    /// Notes which rule decided in a slot; see [`crate::table::Table::note_usage`].
+    #[inline]
+    pub(crate) fn note_usage(&self, slot: usize, rule: u32, now_s: u64) {
+        if let Some(table) = self.table() {
+            table.note_usage(slot, rule, now_s);
+        }
+    }
+
+    /// Adds a call to a rule's statistics.
+    #[inline]
+    pub(crate) fn record(&self, stats_index: u32, hits: Hits) {
+        if let Some(cell) = self.stats_cell(stats_index) {
+            cell.record(hits);
+        }
+    }
+
+    /// The marks of changed slots.
+    #[inline]
+    pub fn dirty(&self) -> Option<Dirty<'_>> {
+        let [slots, summary] = self.dirty_words();
+        Dirty::new(slots, summary)
+    }
+
+    #[cold]
+    fn note_claim<'k>(
+        &self,
+        slot: usize,
+        life: Life,
+        (domain, entries): (&'k [u8], impl Iterator<Item = (&'k [u8], &'k [u8])>),
+    ) {
+        labels::write(self.label_words(slot), life, domain, entries);
+        self.bump(|header| &header.keys_claimed);
+    }
+
+    #[cold]
+    fn note_error(&self, error: CountError) {
+        match error {
+            CountError::Full => self.bump(|header| &header.table_full),
+            CountError::Contended => self.bump(|header| &header.contended),
+        }
+    }
+
+    fn bump(&self, field: impl FnOnce(&Header) -> &AtomicWord) {
+        // Relaxed: a sum for people.
+        field(self.raw_header()).fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What is random in a new region.
+struct Identity {
+    region_id: u64,
+    hash_key: [u8; 16],
+}
+
+impl Identity {
+    fn draw(hash_key: Option<[u8; 16]>) -> io::Result<Self> {
+        let mut random = [0_u8; 24];
+        let mut filled = 0;
+        while filled < random.len() {
+            let rest = &mut random[filled..];
+            filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())?;
+        }
+        let (id, key) = random.split_at(8);
+        let mut region_id = [0; 8];
+        region_id.copy_from_slice(id);
+        let mut drawn_key = [0; 16];
+        drawn_key.copy_from_slice(key);
+        Ok(Self {
+            region_id: u64::from_le_bytes(region_id),
+            hash_key: hash_key.unwrap_or(drawn_key),
+        })
+    }
+}
+
+/// Fills the header of zeroed memory; the ready word comes last.
+fn write_header(mapping: &Arc<Mapping>, layout: &Layout, identity: &Identity) -> io::Result<()> {
+    let section = mapping
+        .section::<Header>(0, 1)
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    let header = &section[0];
+    // Relaxed all but the last: READY publishes them.
+    let store = |word: &AtomicWord, value: u64| word.store(value, Ordering::Relaxed);
+    let [first, last] = [0, 8].map(|at| {
+        let mut half = [0; 8];
+        half.copy_from_slice(&identity.hash_key[at..at + 8]);
+        u64::from_le_bytes(half)
+    });
+    store(&header.layout_version, LAYOUT_VERSION);
+    store(&header.size_bytes, layout.size_bytes);
+    store(&header.region_id, identity.region_id);
+    store(&header.created_unix_ms, unix_time_ms());
+    store(&header.hash_key_first, first);
+    store(&header.hash_key_last, last);
+    store(&header.max_keys, u64::from(layout.shape.max_keys));
+    store(&header.buckets, u64::from(layout.buckets));
+    store(&header.label_bytes, layout.shape.label_bytes);
+    store(&header.rules_bytes, layout.shape.rules_bytes);
+    for (word, offset) in header.section_offsets.iter().zip(layout.section_offsets()) {
+        store(word, offset);
+    }
+    store(&header.magic, MAGIC);
+    // READY. Release, pairs with the acquire in `RegionView::of_mapping`.
+    header.ready.store(READY, Ordering::Release);
+    Ok(())
+}

@@ -1,0 +1,342 @@
+//! Owning a region: one daemon at a time creates it, publishes rules and says it is alive.
+
+use std::collections::HashSet;
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::error::{OwnError, PublishError};
+use super::layout::{Layout, MAGIC};
+use super::mapping::Mapping;
+use super::view::{FileIdentity, RegionView};
+use super::{Identity, Region, RegionOptions, rules_area, write_header};
+use crate::rules::{RuleSet, assign_stats, encode};
+use crate::sync::Ordering;
+
+/// How an owner came by its region.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opened {
+    /// There was none.
+    Created,
+    /// The region of an earlier run goes on, with its counters and its actor id.
+    Resumed,
+    /// The file there could not be used, for this reason, and a new region took its place.
+    Replaced {
+        /// What was wrong with it.
+        reason: String,
+    },
+}
+
+/// A region and the right to publish in it. The right ends when this is dropped or the process dies.
+#[derive(Debug)]
+pub struct OwnedRegion {
+    region: Arc<Region>,
+    // Held for its lock.
+    _lock: Option<File>,
+    path: PathBuf,
+}
+
+impl OwnedRegion {
+    /// Takes the region at `path`, or makes it. Counters of an earlier run are kept if the file is a
+    /// region of this version and of the wanted sizes and hash key; otherwise a new region takes its
+    /// place in one step, and modules that are attached to the old one move over by themselves.
+    ///
+    /// # Errors
+    /// [`OwnError`]: owned by somebody else, no room, impossible sizes, or refused by the system.
+    pub fn open(path: &Path, options: &RegionOptions) -> Result<(Self, Opened), OwnError> {
+        let layout = Layout::of(options.shape()).ok_or(OwnError::Shape {
+            max_keys: options.max_keys,
+            label_bytes: options.label_bytes,
+            rules_bytes: options.rules_bytes,
+        })?;
+        let (lock, fresh) = lock(path, options.mode)?;
+        if !fresh {
+            refuse_foreign(&lock, path)?;
+        }
+        let resumed = if fresh {
+            Err(None)
+        } else {
+            resume(&lock, path, options, &layout).map_err(Some)
+        };
+        let (region, lock, opened) = match resumed {
+            Ok(region) => (region, lock, Opened::Resumed),
+            Err(reason) => {
+                let (region, file) = create(path, options, &layout)?;
+                if reason.is_some() {
+                    mark_replaced(&lock, path);
+                }
+                let opened = match reason {
+                    None => Opened::Created,
+                    Some(reason) => Opened::Replaced { reason },
+                };
+                (region, file, opened)
+            }
+        };
+        let owned = Self {
+            region: Arc::new(region),
+            _lock: Some(lock),
+            path: path.to_owned(),
+        };
+        // Relaxed: for people.
+        let pid = u64::from(std::process::id());
+        owned
+            .region
+            .raw_header()
+            .owner_pid
+            .store(pid, Ordering::Relaxed);
+        Ok((owned, opened))
+    }
+
+    pub(super) fn anonymous(region: Arc<Region>) -> Self {
+        Self {
+            region,
+            _lock: None,
+            path: PathBuf::new(),
+        }
+    }
+
+    /// The region, to share with everything that counts.
+    pub fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Says that the owner is alive, at this Unix time in milliseconds.
+    pub fn beat(&self, now_ms: u64) {
+        // Relaxed: for people.
+        self.region
+            .raw_header()
+            .heartbeat_unix_ms
+            .store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Puts rules in force for everybody who is attached, from their next request on. Returns their
+    /// generation.
+    ///
+    /// Rules that were published before keep their statistics, whatever else changed; those of new ones
+    /// begin at 0. Statistics places assigned by the caller are not looked at.
+    ///
+    /// # Errors
+    /// [`PublishError`]: they do not fit; the published rules stay.
+    pub fn publish_rules(&mut self, rules: &RuleSet) -> Result<u64, PublishError> {
+        let previous = self.region.load_rules().ok().map(|(_, rules)| rules);
+        let mut rules = rules.clone();
+        assign_stats(&mut rules, previous.as_ref(), self.region.stats_capacity());
+        let places = |rules: &RuleSet| -> HashSet<(String, u32)> {
+            let rules_with_paths = rules.rules();
+            rules_with_paths
+                .map(|(id, rule)| (rules.path(id).to_string(), rule.stats_index))
+                .collect()
+        };
+        let kept = previous.as_ref().map(places).unwrap_or_default();
+        for (_, stats_index) in places(&rules).difference(&kept) {
+            if let Some(cell) = self.region.stats_cell(*stats_index) {
+                cell.reset();
+            }
+        }
+        let header = self.region.raw_header();
+        // Relaxed: this process is the only writer.
+        let generation = header
+            .rules_generation
+            .load(Ordering::Relaxed)
+            .wrapping_add(1)
+            .max(1);
+        let buffer = self.region.rules_words(rules_area::buffer_of(generation));
+        rules_area::publish(
+            buffer,
+            &header.rules_generation,
+            generation,
+            &encode(&rules),
+        )?;
+        Ok(generation)
+    }
+}
+
+/// Opens the file and takes its lock; says whether it was made just now.
+fn lock(path: &Path, mode: u32) -> Result<(File, bool), OwnError> {
+    let failed = |action| {
+        move |source| OwnError::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    };
+    // Once more when the file was replaced between opening and locking it.
+    for _ in 0..16 {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(mode)
+            .open(path)
+            .map_err(failed("open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OwnError::Owned {
+                    path: path.to_owned(),
+                    pid: owner_pid(&file, path),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
+        }
+        let metadata = file.metadata().map_err(failed("examine"))?;
+        let still_there = std::fs::metadata(path)
+            .is_ok_and(|there| FileIdentity::of(&there) == FileIdentity::of(&metadata));
+        if still_there {
+            let fresh = metadata.len() == 0;
+            return Ok((file, fresh));
+        }
+    }
+    Err(OwnError::Io {
+        action: "lock",
+        path: path.to_owned(),
+        source: io::Error::other("the file is being replaced again and again"),
+    })
+}
+
+fn owner_pid(file: &File, path: &Path) -> Option<u64> {
+    let view = RegionView::of_file(file, path, Mapping::read_only).ok()?;
+    Some(view.owner_pid()).filter(|&pid| pid != 0)
+}
+
+/// Leaves a file alone that is no region of any version: the path may be a mistake.
+fn refuse_foreign(file: &File, path: &Path) -> Result<(), OwnError> {
+    let mut start = [0; 8];
+    let read = file.read_at(&mut start, 0).map_err(|source| OwnError::Io {
+        action: "read",
+        path: path.to_owned(),
+        source,
+    })?;
+    // A region that was never finished begins with zeros.
+    let unfinished = start == [0; 8];
+    if read == start.len() && (unfinished || u64::from_le_bytes(start) == MAGIC) {
+        return Ok(());
+    }
+    Err(OwnError::Foreign {
+        path: path.to_owned(),
+    })
+}
+
+/// Goes on with the region in a locked file, or says why not.
+fn resume(
+    file: &File,
+    path: &Path,
+    options: &RegionOptions,
+    layout: &Layout,
+) -> Result<Region, String> {
+    let metadata = file.metadata().map_err(|error| error.to_string())?;
+    let user = rustix::process::geteuid().as_raw();
+    if metadata.uid() != user {
+        // Whoever owns the file can change its mode and content at will.
+        return Err(format!(
+            "it belongs to user {}, not to {user}",
+            metadata.uid()
+        ));
+    }
+    let view =
+        RegionView::of_file(file, path, Mapping::read_write).map_err(|error| error.to_string())?;
+    if view.shape() != layout.shape {
+        return Err(format!(
+            "its sizes differ from the configured ones ({:?})",
+            view.shape()
+        ));
+    }
+    if options.hash_key.is_some_and(|key| key != view.hash_key()) {
+        return Err("its hash key differs from the configured one".to_owned());
+    }
+    file.set_permissions(Permissions::from_mode(options.mode))
+        .map_err(|error| error.to_string())?;
+    Ok(Region::of_view(view))
+}
+
+/// Tells those who are attached to an unusable region that it has a successor.
+fn mark_replaced(file: &File, path: &Path) {
+    if let Ok(view) = RegionView::of_file(file, path, Mapping::read_write) {
+        // Relaxed: whoever sees it looks at the path.
+        view.raw_header().replaced.store(1, Ordering::Relaxed);
+    }
+}
+
+/// Makes a new region beside `path`, complete and locked, and moves it there in one step.
+fn create(
+    path: &Path,
+    options: &RegionOptions,
+    layout: &Layout,
+) -> Result<(Region, File), OwnError> {
+    let failed = |action| {
+        move |source| OwnError::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    };
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".new.{}", std::process::id()));
+    let temporary = path.with_file_name(name);
+    // A file of this name is what a killed process with our id left behind.
+    let _ = std::fs::remove_file(&temporary);
+    let made = make(&temporary, path, options, layout).and_then(|made| {
+        std::fs::rename(&temporary, path).map_err(failed("put in place"))?;
+        Ok(made)
+    });
+    if made.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    made
+}
+
+fn make(
+    temporary: &Path,
+    path: &Path,
+    options: &RegionOptions,
+    layout: &Layout,
+) -> Result<(Region, File), OwnError> {
+    let failed = |action| {
+        move |source| OwnError::Io {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    };
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(options.mode)
+        .open(temporary)
+        .map_err(failed("create"))?;
+    // The mode in `open` is cut by the umask.
+    file.set_permissions(Permissions::from_mode(options.mode))
+        .map_err(failed("set the mode of"))?;
+    file.try_lock()
+        .map_err(|error| failed("lock")(error.into()))?;
+    // All memory now: a page that cannot be had later would end the Envoy that touches it.
+    rustix::fs::fallocate(
+        &file,
+        rustix::fs::FallocateFlags::empty(),
+        0,
+        layout.size_bytes,
+    )
+    .map_err(|error| OwnError::NoRoom {
+        path: path.to_owned(),
+        bytes: layout.size_bytes,
+        source: error.into(),
+    })?;
+    let identity = Identity::draw(options.hash_key).map_err(failed("draw random numbers for"))?;
+    let bytes = usize::try_from(layout.size_bytes)
+        .map_err(|error| failed("map")(io::Error::other(error)))?;
+    let mapping = Arc::new(Mapping::read_write(&file, bytes).map_err(failed("map"))?);
+    write_header(&mapping, layout, &identity).map_err(failed("write the header of"))?;
+    let metadata = file.metadata().map_err(failed("examine"))?;
+    let view = RegionView::of_mapping(mapping, Some(FileIdentity::of(&metadata)))
+        .map_err(|error| failed("check")(io::Error::other(error)))?;
+    Ok((Region::of_view(view), file))
+}

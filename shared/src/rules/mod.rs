@@ -1,0 +1,43 @@
+//! Rules: which limit applies to which descriptor.
+//!
+//! Rules are written in YAML (`source`, feature `yaml`), compiled once into a [`RuleSet`], carried
+//! through the shared-memory region in a compact binary form ([`encode`], [`decode`]), and asked on
+//! every request ([`RuleSet::find`]).
+//!
+//! # Matching
+//!
+//! The rules of a domain form a tree. A request's descriptor walks it, one level an entry; at each
+//! level the first of these that exists is taken, and the others are never tried again:
+//!
+//! 1. the node with the entry's key and exactly its value,
+//! 2. the first node in file order whose pattern covers the entry: each `*` in its value (or its key)
+//!    stands for zero or more bytes,
+//! 3. the node with the entry's key and no value.
+//!
+//! A limit applies when it belongs to the node of the *last* entry. Everything is compared bytewise.
+//!
+//! envoyproxy/ratelimit compares `key_value` as one string; here keys and values are compared apart.
+//! So the pairs `a` + `b_c` and `a_b` + `c` are two rules instead of a duplicate, and the rule of the
+//! bare key `tenant_a` does not catch requests with the key `tenant` and the value `a`, for whom nobody
+//! wrote it.
+
+mod compile;
+mod decode;
+mod encode;
+mod index;
+mod pattern;
+mod rule;
+mod set;
+#[cfg(feature = "yaml")]
+pub mod source;
+mod stats;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+pub use compile::{CompileError, DEPTH_MAX, DESCRIPTORS_MAX};
+pub use decode::{DecodeError, decode};
+pub use encode::encode;
+pub use rule::{Origin, Rule, RuleId, RuleLimit};
+pub use set::{DomainId, Lookup, RulePath, RuleSet};
+pub use stats::assign_stats;

@@ -1,0 +1,99 @@
+//! A single rule.
+
+use std::sync::Arc;
+
+use crate::window::Unit;
+
+/// Names a rule within its [`RuleSet`](super::RuleSet); it means nothing in another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleId(pub(super) u32);
+
+impl RuleId {
+    /// The rule's place in file order, from 0.
+    pub fn index(self) -> u32 {
+        self.0
+    }
+}
+
+/// How much a rule allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RuleLimit {
+    /// So many hits in each window; 0 refuses every request.
+    Limited {
+        /// Hits allowed in one window.
+        requests_per_unit: u32,
+        /// Length of the window.
+        unit: Unit,
+    },
+    /// Any number of hits, none of them counted.
+    Unlimited,
+}
+
+/// Where a rule is written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// The file, as problems name it.
+    pub file: Arc<str>,
+    /// The line its descriptor begins on, from 1.
+    pub line: u32,
+}
+
+/// A limit and everything that goes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// How much it allows.
+    pub limit: RuleLimit,
+    /// Its name, for answers and for [`Self::replaces`]; empty when it has none, and not unique.
+    pub name: Arc<str>,
+    /// Names of rules that do not apply to a request this one applies to.
+    pub replaces: Box<[Arc<str>]>,
+    /// Whether it only counts and never refuses.
+    pub shadow_mode: bool,
+    /// Whether it is one of several quotas, of which all have to be used up to refuse a request.
+    pub quota_mode: bool,
+    /// Whether its statistics are kept under the values of the request's entries.
+    pub detailed_metric: bool,
+    /// A JSON object that answers carry when the rule let the request pass.
+    pub metadata: Option<Arc<str>>,
+    /// Which of the region's statistics counters are its own ([`assign_stats`](super::assign_stats)).
+    pub stats_index: u32,
+    /// Where it is written.
+    pub origin: Origin,
+    pub(super) place: Place,
+}
+
+/// What a rule knows of the tree it stands in. Filled in when the set is compiled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The node whose limit it is.
+    pub(super) node: u32,
+    /// Levels above it.
+    pub(super) depth: usize,
+    /// Bit per level from the top, set where the pattern stands for the value in the counter's key.
+    pub(super) shared_levels: u64,
+    /// Bit per level from the top, set where `value_to_metric` was asked for.
+    pub(super) metric_value_levels: u64,
+}
+
+impl Rule {
+    /// Whether `other` does not apply to a request that this rule applies to.
+    ///
+    /// A rule without a name is never replaced. That an unlimited rule is not replaced either is for
+    /// the decision to see to.
+    pub fn replaces(&self, other: &Self) -> bool {
+        !other.name.is_empty() && self.replaces.contains(&other.name)
+    }
+
+    /// Levels, as bits from the lowest for the first entry, at which all values that match the rule's
+    /// pattern share one counter (`share_threshold`). The text that stands for the value there is
+    /// [`RuleSet::shared_value`](super::RuleSet::shared_value).
+    pub fn shared_levels(&self) -> u64 {
+        self.place.shared_levels
+    }
+
+    /// Levels, as bits from the lowest for the first entry, whose requested value belongs into the
+    /// rule's statistics (`value_to_metric`).
+    pub fn metric_value_levels(&self) -> u64 {
+        self.place.metric_value_levels
+    }
+}

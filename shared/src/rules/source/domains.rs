@@ -1,0 +1,172 @@
+//! Domains, each from one file or, merged, from several.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::descriptor::{Descriptor, File, duplicate_message};
+use crate::rules::compile::{Draft, DraftNode};
+use crate::rules::set::{Parent, number};
+use crate::yaml::{Problem, Problems, Source, Span, printable};
+
+/// Most names that a misspelt one is compared with.
+const SUGGESTED_FROM_MAX: usize = 1_000;
+
+/// All domains read so far, in order.
+pub(super) struct Domains<'a> {
+    merge: bool,
+    list: Vec<Domain<'a>>,
+    places: HashMap<Arc<str>, usize>,
+}
+
+struct Domain<'a> {
+    name: Arc<str>,
+    /// Where it was named first.
+    first: (&'a Source, Span),
+    descriptors: Vec<(&'a Source, Descriptor)>,
+}
+
+impl<'a> Domains<'a> {
+    pub(super) fn new(merge: bool) -> Self {
+        Self {
+            merge,
+            list: Vec::new(),
+            places: HashMap::new(),
+        }
+    }
+
+    /// Adds what a file holds.
+    pub(super) fn add(&mut self, source: &'a Source, file: File, problems: &mut Problems) {
+        let place = match self.places.entry(Arc::clone(&file.domain)) {
+            Entry::Vacant(place) => {
+                self.list.push(Domain {
+                    name: Arc::clone(&file.domain),
+                    first: (source, file.span),
+                    descriptors: Vec::new(),
+                });
+                *place.insert(self.list.len() - 1)
+            }
+            Entry::Occupied(place) => *place.get(),
+        };
+        let Some(domain) = self.list.get_mut(place) else {
+            return;
+        };
+        let (first_source, first_span) = domain.first;
+        if !self.merge && !std::ptr::eq(first_source, source) {
+            let name = printable(&file.domain);
+            problems.push(
+                Problem::new(source, file.span, format!("duplicate domain '{name}' in config file")).with_hint(
+                    format!(
+                        "it is in {}:{} already; rate_limiting.merge_domain_config allows several files for one domain",
+                        first_source.name(),
+                        first_span.line()
+                    ),
+                ),
+            );
+            return;
+        }
+        domain.descriptors.extend(
+            file.descriptors
+                .into_iter()
+                .map(|descriptor| (source, descriptor)),
+        );
+    }
+
+    /// What can only be told when all files are read: descriptors that are there twice on the first
+    /// level of a domain.
+    pub(super) fn check_siblings(&self, problems: &mut Problems) {
+        for domain in &self.list {
+            let mut seen: HashMap<_, (&Source, Span)> = HashMap::new();
+            for (source, descriptor) in &domain.descriptors {
+                match seen.entry((&descriptor.key, &descriptor.value)) {
+                    Entry::Vacant(place) => {
+                        place.insert((source, descriptor.span));
+                    }
+                    Entry::Occupied(first) => {
+                        let (first_source, span) = first.get();
+                        let hint = format!(
+                            "the first one is at {}:{}",
+                            first_source.name(),
+                            span.line()
+                        );
+                        let message = duplicate_message(&domain.name, descriptor);
+                        problems
+                            .push(Problem::new(source, descriptor.span, message).with_hint(hint));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A warning for every name in `replaces` that no rule of the domain has: it does nothing, and is
+    /// most likely misspelt.
+    pub(super) fn check_replaced_names(&self, problems: &mut Problems) {
+        for domain in &self.list {
+            let mut names = HashSet::new();
+            let mut replaced = Vec::new();
+            let mut pending: Vec<(&Source, &Descriptor)> = domain
+                .descriptors
+                .iter()
+                .map(|(source, descriptor)| (*source, descriptor))
+                .collect();
+            while let Some((source, descriptor)) = pending.pop() {
+                pending.extend(descriptor.children.iter().map(|child| (source, child)));
+                names.extend(descriptor.rule.as_ref().map(|rule| &rule.name));
+                replaced.extend(
+                    descriptor
+                        .replaces
+                        .iter()
+                        .map(|(name, span)| (source, name, *span)),
+                );
+            }
+            for (source, name, span) in replaced
+                .into_iter()
+                .filter(|(_, name, _)| !names.contains(name))
+            {
+                let message = format!("no rule of this domain is named '{}'", printable(name));
+                let hint = match crate::yaml::closest(
+                    name,
+                    names.iter().take(SUGGESTED_FROM_MAX).map(|name| &***name),
+                ) {
+                    Some(meant) if !meant.is_empty() => {
+                        format!("did you mean '{}'?", printable(meant))
+                    }
+                    _ => "as it is, nothing is replaced".to_owned(),
+                };
+                problems.push(
+                    Problem::new(source, span, message)
+                        .with_hint(hint)
+                        .as_warning(),
+                );
+            }
+        }
+    }
+
+    /// Everything in the form that is compiled.
+    pub(super) fn into_draft(self) -> Draft {
+        let mut draft = Draft::default();
+        for domain in self.list {
+            let parent = Parent::Domain(number(draft.domains.len()));
+            draft.domains.push(domain.name);
+            for (_, descriptor) in domain.descriptors {
+                add_node(&mut draft.nodes, parent, descriptor);
+            }
+        }
+        draft
+    }
+}
+
+fn add_node(nodes: &mut Vec<DraftNode>, parent: Parent, descriptor: Descriptor) {
+    let own = Parent::Node(number(nodes.len()));
+    nodes.push(DraftNode {
+        parent,
+        key: descriptor.key,
+        value: descriptor.value,
+        share: descriptor.share,
+        metric_value: descriptor.metric_value,
+        rule: descriptor.rule,
+    });
+    for child in descriptor.children {
+        add_node(nodes, own, child);
+    }
+}

@@ -1,0 +1,248 @@
+//! Reading mappings and values of the types a rule file has, with a problem for everything else.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::schema::{Place, complaint};
+use crate::yaml::{Mapping, Node, Problem, Problems, Scalar, Source, Span, closest, printable};
+
+/// Reads one file and collects its problems.
+pub(super) struct FileReader<'a> {
+    source: &'a Source,
+    problems: &'a mut Problems,
+    /// Texts read so far: most keys and names appear again and again.
+    texts: HashSet<Arc<str>>,
+    /// Where the reader is, as composite keys: `domain.key_value.key`.
+    pub(super) path: String,
+    /// Descriptors around the current one.
+    pub(super) depth: usize,
+}
+
+impl<'a> FileReader<'a> {
+    pub(super) fn new(source: &'a Source, problems: &'a mut Problems) -> Self {
+        Self {
+            source,
+            problems,
+            texts: HashSet::new(),
+            path: String::new(),
+            depth: 0,
+        }
+    }
+
+    pub(super) fn source(&self) -> &'a Source {
+        self.source
+    }
+
+    pub(super) fn error(&mut self, span: Span, message: impl Into<String>) {
+        self.problems.push(Problem::new(self.source, span, message));
+    }
+
+    pub(super) fn error_with_hint(
+        &mut self,
+        span: Span,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) {
+        self.problems
+            .push(Problem::new(self.source, span, message).with_hint(hint));
+    }
+
+    pub(super) fn warn(&mut self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
+        self.problems.push(
+            Problem::new(self.source, span, message)
+                .with_hint(hint)
+                .as_warning(),
+        );
+    }
+
+    /// The one copy of a text.
+    pub(super) fn shared(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.texts.get(text) {
+            return Arc::clone(known);
+        }
+        let new: Arc<str> = Arc::from(text);
+        self.texts.insert(Arc::clone(&new));
+        new
+    }
+
+    /// A mapping with nothing but the keys of its place, or a problem for each that is not.
+    pub(super) fn mapping<'n>(
+        &mut self,
+        node: &'n Node,
+        what: &str,
+        place: Place,
+    ) -> Option<&'n Mapping> {
+        let Some(mapping) = node.as_mapping() else {
+            self.error(
+                node.span(),
+                format!("{what} must be a mapping, not {}", node.describe()),
+            );
+            return None;
+        };
+        for (key, _) in mapping.pairs() {
+            let Some(Scalar::Text(text)) = key.scalar() else {
+                let shown = key.text().map_or_else(|| key.describe(), printable);
+                let message = format!("config error, key is not of type string: {shown}");
+                self.error_with_hint(
+                    key.span(),
+                    message,
+                    format!("known here: {}", place.keys().join(", ")),
+                );
+                continue;
+            };
+            if let Some((message, hint)) = complaint(text, place) {
+                self.error_with_hint(key.span(), message, hint);
+            }
+        }
+        for duplicate in mapping.duplicates() {
+            let message = format!(
+                "'{}' is given twice; the last one counts",
+                printable(&duplicate.key)
+            );
+            let hint = format!("the first one is on line {}", duplicate.earlier.line());
+            self.warn(duplicate.later, message, hint);
+        }
+        Some(mapping)
+    }
+
+    /// The elements of a list of mappings; none when there is no list.
+    pub(super) fn list<'n>(&mut self, mapping: &'n Mapping, key: &str) -> &'n [Node] {
+        let Some(node) = mapping.get(key).filter(|node| !node.is_null()) else {
+            return &[];
+        };
+        let Some(elements) = node.as_sequence() else {
+            let message = format!("'{key}' must be a list, not {}", node.describe());
+            self.error_with_hint(
+                node.span(),
+                message,
+                "each element of a list begins with '- '",
+            );
+            return &[];
+        };
+        for element in elements
+            .iter()
+            .filter(|element| element.as_mapping().is_none())
+        {
+            let what = element.describe();
+            let message =
+                format!("config error, yaml file contains list of type other than map: {what}");
+            self.error(element.span(), message);
+        }
+        elements
+    }
+
+    /// A text; empty when the key is missing, null, or has a value of another type.
+    ///
+    /// Whole numbers and booleans without quotes are fine, and stay as they are written.
+    pub(super) fn text<'n>(&mut self, mapping: &'n Mapping, key: &str) -> &'n str {
+        let Some(node) = mapping.get(key) else {
+            return "";
+        };
+        let text = node.text().unwrap_or_default();
+        match node.scalar() {
+            Some(Scalar::Text(_) | Scalar::Bool(_)) => text,
+            Some(Scalar::Int(value)) if value <= i128::from(i64::MAX) => text,
+            Some(Scalar::Null) => "",
+            // A whole number that does not fit 64 bits with a sign reads as a floating point number.
+            Some(Scalar::Int(_) | Scalar::Float(_)) => {
+                let shown = printable(text);
+                let message = format!(
+                    "error checking config: '{key}' is text, but {shown} is a floating point number"
+                );
+                let hint = format!("put it in quotes: \"{shown}\"");
+                self.error_with_hint(node.span(), message, hint);
+                ""
+            }
+            Some(Scalar::Binary(_)) | None => {
+                self.error(
+                    node.span(),
+                    format!("'{key}' must be text, not {}", node.describe()),
+                );
+                ""
+            }
+        }
+    }
+
+    /// A boolean; false when the key is missing, null, or has a value of another type.
+    pub(super) fn flag(&mut self, mapping: &Mapping, key: &str) -> bool {
+        let Some(node) = mapping.get(key) else {
+            return false;
+        };
+        match node.scalar() {
+            Some(Scalar::Bool(value)) => value,
+            Some(Scalar::Null) => false,
+            Some(Scalar::Text(text)) if matches!(Scalar::of_plain(text), Scalar::Bool(_)) => {
+                let message = format!("'{key}' must be true or false, not {}", node.describe());
+                self.error_with_hint(node.span(), message, "leave out the quotes");
+                false
+            }
+            _ => {
+                self.error(
+                    node.span(),
+                    format!("'{key}' must be true or false, not {}", node.describe()),
+                );
+                false
+            }
+        }
+    }
+
+    /// A whole number of 32 bits; `None` when the key is missing or null, and 0 in place of a value of
+    /// another type.
+    pub(super) fn number(&mut self, mapping: &Mapping, key: &str) -> Option<u32> {
+        let node = mapping.get(key).filter(|node| !node.is_null())?;
+        let scalar = node.scalar();
+        if let Some(Scalar::Int(value)) = scalar
+            && let Ok(value) = u32::try_from(value)
+        {
+            self.warn_of_octal(node, value);
+            return Some(value);
+        }
+        let message = if let Some(Scalar::Float(_)) = scalar {
+            let text = node.text().unwrap_or_default();
+            format!(
+                "error checking config: '{key}' is a whole number, but {text} is a floating point number"
+            )
+        } else {
+            format!(
+                "'{key}' must be a whole number from 0 to {}, not {}",
+                u32::MAX,
+                node.describe()
+            )
+        };
+        match scalar {
+            Some(Scalar::Text(text)) if matches!(Scalar::of_plain(text), Scalar::Int(_)) => {
+                self.error_with_hint(node.span(), message, "leave out the quotes");
+            }
+            _ => self.error(node.span(), message),
+        }
+        Some(0)
+    }
+
+    /// In YAML 1.1 a leading zero means octal, which few people expect of `010`.
+    fn warn_of_octal(&mut self, node: &Node, value: u32) {
+        let text = node.text().unwrap_or_default();
+        let decimal = text.parse::<u32>().ok();
+        if decimal.is_some_and(|decimal| decimal != value) {
+            let hint = format!("write {value}, or leave out the leading zero");
+            self.warn(
+                node.span(),
+                format!("{text} is an octal number in YAML and means {value}"),
+                hint,
+            );
+        }
+    }
+}
+
+/// Whether `key` seems to be there, only wrongly spelt: that is a problem already, and a second one
+/// about a missing key would not help.
+pub(super) fn misspelt(mapping: &Mapping, place: Place, key: &str) -> bool {
+    mapping.get(key).is_none()
+        && mapping
+            .pairs()
+            .iter()
+            .filter_map(|(written, _)| written.text())
+            .any(|written| {
+                !place.keys().contains(&written)
+                    && closest(written, place.keys().iter().copied()) == Some(key)
+            })
+}

@@ -1,0 +1,104 @@
+//! Rules as they are written: the YAML of envoyproxy/ratelimit.
+//!
+//! One file holds one domain; [`parse`] reads any number of files together, because they are one
+//! configuration: a domain may appear in only one of them (unless [`Options::merge_domains`] is set),
+//! and if anything is wrong with one, none is used. Everything that is wrong is reported at once.
+//!
+//! ```yaml
+//! domain: edge                        # required
+//! descriptors:
+//!   - key: remote_address             # required
+//!     value: 10.*                     # optional; each * stands for zero or more characters
+//!     rate_limit:                     # optional; without it a matched descriptor has no limit
+//!       unit: minute                  # second, minute, hour, day, week, month or year
+//!       requests_per_unit: 100        # 0 refuses everything
+//!       unlimited: false              # instead of the two above
+//!       name: internal
+//!       replaces: [{name: default}]
+//!     shadow_mode: false              # count, but never refuse
+//!     quota_mode: false               # one of several quotas
+//!     share_threshold: false          # one counter for everything that the pattern matches
+//!     detailed_metric: false
+//!     value_to_metric: false
+//!     metadata: {team: edge}          # any mapping
+//!     descriptors: []                 # the next level
+//! ```
+//!
+//! Files that envoyproxy/ratelimit accepts are accepted and mean the same, with these exceptions:
+//!
+//! - A known key in a place where it would do nothing (`shadow_mode` within `rate_limit`) is an error.
+//! - A pair written out always wins over one that `<<` merges in, wherever the merge stands.
+//! - Keys and values are compared apart, see [`super`].
+//!
+//! What is accepted but hardly meant (a limit without a number, a key written twice, a second document
+//! in a file) is a [warning](Loaded::warnings).
+
+mod descriptor;
+mod domains;
+mod fields;
+mod limit;
+mod metadata;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+use super::set::RuleSet;
+use crate::yaml::{Limits, Problem, Problems, Source};
+use domains::Domains;
+use fields::FileReader;
+
+/// What is not in the rule files themselves.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Whether several files may hold rules of one domain. They are then one list, in the order of the
+    /// files.
+    pub merge_domains: bool,
+}
+
+/// Rules that can be used.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The rules, compiled. Their statistics places are not assigned yet
+    /// ([`assign_stats`](super::assign_stats)).
+    pub rules: RuleSet,
+    /// What their author should look at.
+    pub warnings: Problems,
+}
+
+/// Reads rule files, in the order in which wildcards are to be tried when domains are merged.
+///
+/// # Errors
+///
+/// All problems of all files, warnings included, if any of them is an error.
+pub fn parse(sources: &[Source], options: &Options) -> Result<Loaded, Problems> {
+    let mut problems = Problems::default();
+    let mut domains = Domains::new(options.merge_domains);
+    for source in sources {
+        match crate::yaml::parse(source, &Limits::default()) {
+            Ok(document) => {
+                let mut reader = FileReader::new(source, &mut problems);
+                if let Some(file) = reader.file(&document) {
+                    domains.add(source, file, &mut problems);
+                }
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    domains.check_siblings(&mut problems);
+    domains.check_replaced_names(&mut problems);
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    match super::compile::compile(domains.into_draft()) {
+        Ok(rules) => Ok(Loaded {
+            rules,
+            warnings: problems,
+        }),
+        Err(error) => {
+            // Only the number of descriptors is not checked above, and that is about no single file.
+            let files = sources.first().map_or("rules", |source| source.name());
+            problems.push(Problem::with_file(files, error.to_string()));
+            Err(problems)
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Getting a slot for a key that has none: the search for a vacancy, the claim, and the promotion.
+
+use super::probe::Probe;
+use super::words::{self, Control, Count, Life, State};
+use super::{CountError, Key, Located, Slot, Table};
+use crate::clock::Clock;
+use crate::sync::{Ordering, Word};
+
+/// How often a claim may start over. It starts over when another thread got what this one was after.
+pub(super) const ATTEMPTS_MAX: u32 = 32;
+
+/// A slot in the key's search order.
+#[derive(Clone, Copy)]
+struct Place {
+    /// How-many-eth slot of the search; smaller wins.
+    order: usize,
+    index: usize,
+    control: Control,
+}
+
+/// What a search for the key and for room came to.
+enum Survey {
+    /// The key has a live slot.
+    Live(Located),
+    /// Somebody has claimed a slot for this very key and not finished.
+    Pending(Place),
+    /// The first slot that can be had.
+    Vacant(Place),
+    /// Every slot is another key's.
+    Full,
+}
+
+/// What became of a claim.
+enum Outcome {
+    Live(Located),
+    /// Another thread interfered and got further: look again.
+    Again,
+}
+
+impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
+    /// Makes sure the key has a live slot.
+    #[cold]
+    pub(super) fn claim(
+        &self,
+        key: &Key,
+        clock: &impl Clock,
+        on_claim: &impl Fn(usize, Life),
+    ) -> Result<Located, CountError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let place = match self.survey(key, clock) {
+                Survey::Live(located) => return Ok(located),
+                Survey::Full => return Err(CountError::Full),
+                Survey::Pending(place) => place,
+                Survey::Vacant(place) => match self.take(key, place, clock) {
+                    Some(place) => place,
+                    None => continue,
+                },
+            };
+            if let Outcome::Live(located) = self.promote(key, place, clock, on_claim) {
+                return Ok(located);
+            }
+        }
+        Err(CountError::Contended)
+    }
+
+    /// Looks through the slots the key may live in.
+    fn survey(&self, key: &Key, clock: &impl Clock) -> Survey {
+        let now_s = clock.now_s();
+        let mut vacant = None;
+        let mut pending = None;
+        // Somebody else's unfinished claim: taken only when there is nothing better, because its owner
+        // is most likely alive and about to finish.
+        let mut unfinished = None;
+        for (order, index) in Probe::<BUCKET>::new(key.fingerprint, self.buckets).enumerate() {
+            let slot = &self.slots[index];
+            // Acquire, pairs with PROMOTE and CLAIM.
+            let control = Control::from_word(slot.control.load(Ordering::Acquire));
+            let place = Place {
+                order,
+                index,
+                control,
+            };
+            match control.state() {
+                State::Empty => {
+                    vacant.get_or_insert(place);
+                    break;
+                }
+                State::Released => {
+                    vacant.get_or_insert(place);
+                }
+                State::Claimed if self.claims(slot, control, key) => {
+                    pending.get_or_insert(place);
+                }
+                State::Claimed => {
+                    unfinished.get_or_insert(place);
+                }
+                State::Live => {
+                    let ended = self.ended(slot, control);
+                    if !ended
+                        && control.tags(key.fingerprint)
+                        && self.identifies(slot, control.life(), key)
+                    {
+                        return Survey::Live(Located { index, control });
+                    }
+                    if vacant.is_none() && (ended || self.expired(slot, control, now_s)) {
+                        vacant = Some(place);
+                    }
+                }
+            }
+        }
+        match (pending, vacant.or(unfinished)) {
+            (Some(place), _) => Survey::Pending(place),
+            (None, Some(place)) => Survey::Vacant(place),
+            (None, None) => Survey::Full,
+        }
+    }
+
+    /// Whether a claimed slot is claimed for this key, as far as its words tell yet.
+    fn claims(&self, slot: &Slot<W>, control: Control, key: &Key) -> bool {
+        if !control.tags(key.fingerprint) {
+            return false;
+        }
+        // Relaxed: words of this life were written for this claim; others say nothing.
+        let identity = slot.identity.load(Ordering::Relaxed);
+        let shape = slot.shape.load(Ordering::Relaxed);
+        let life = control.life();
+        let contradicts =
+            |word: u64, expected: u64| words::life_of(word) == life && word != expected;
+        !contradicts(identity, words::identity(life, key.fingerprint))
+            && !contradicts(shape, words::shape(life, key.fingerprint, key.unit))
+    }
+
+    /// Whether a live slot's life is over, so that nothing can be counted in it any more.
+    fn ended(&self, slot: &Slot<W>, control: Control) -> bool {
+        // Acquire, pairs with END.
+        let local = slot.local.load(Ordering::Acquire);
+        Count::from_word(local) == Count::Ended(control.life())
+    }
+
+    /// Whether nothing in a live slot can matter to any decision any more: neither the current nor the
+    /// previous window of its key, here or with peers.
+    fn expired(&self, slot: &Slot<W>, control: Control, now_s: u64) -> bool {
+        let shape = slot.shape.load(Ordering::Relaxed);
+        if words::life_of(shape) != control.life() {
+            return false;
+        }
+        // A unit that no version wrote is damage; nobody counts there.
+        let Some(unit) = words::unit_of(shape) else {
+            return true;
+        };
+        let current = unit.window_at(now_s).number();
+        let old = |word: u64| match Count::from_word(word) {
+            Count::Hits { window, .. } => window.saturating_add(1) < current,
+            Count::Ended(_) => true,
+        };
+        old(slot.local.load(Ordering::Acquire))
+            && slot
+                .remote
+                .iter()
+                .all(|remote| old(remote.load(Ordering::Relaxed)))
+    }
+
+    /// Claims a vacant slot for the key. `None`: somebody else was faster, or it came to life again.
+    fn take(&self, key: &Key, place: Place, clock: &impl Clock) -> Option<Place> {
+        let slot = &self.slots[place.index];
+        let life = place.control.life();
+        if place.control.state() == State::Live {
+            // Acquire, pairs with COUNT: what is ended below is what was judged here.
+            let local = slot.local.load(Ordering::Acquire);
+            if Count::from_word(local) != Count::Ended(life) {
+                if !self.expired(slot, place.control, clock.now_s()) {
+                    return None;
+                }
+                // The slot must still be this life's, or the word judged is another key's.
+                if slot.control.load(Ordering::Relaxed) != place.control.word() {
+                    return None;
+                }
+                // END. If a hit came in since `local` was read, this fails and the key lives on. If
+                // not, no hit can be added in this life any more. Release: pairs with `ended`.
+                slot.local
+                    .compare_exchange(
+                        local,
+                        Count::Ended(life).word(),
+                        Ordering::AcqRel,
+                        Ordering::Relaxed,
+                    )
+                    .ok()?;
+            }
+        }
+        let control = Control::new(State::Claimed, life.next(), key.fingerprint);
+        // CLAIM. AcqRel: what the last life wrote is seen by this one, and whoever sees this claim sees
+        // that the last life ended.
+        slot.control
+            .compare_exchange(
+                place.control.word(),
+                control.word(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            )
+            .ok()?;
+        Some(Place { control, ..place })
+    }
+
+    /// Completes a claim of the key, this thread's own or one it found: writes the identity, gives way
+    /// to or removes other claims of the same key, and makes the slot live.
+    fn promote(
+        &self,
+        key: &Key,
+        mut place: Place,
+        clock: &impl Clock,
+        on_claim: &impl Fn(usize, Life),
+    ) -> Outcome {
+        // The place only ever moves towards the start of the search order.
+        'place: for _ in 0..=Probe::<BUCKET>::SLOTS_MAX {
+            if !self.prepare(key, place, clock) {
+                return Outcome::Again;
+            }
+            on_claim(place.index, place.control.life());
+            // RIVALS. Of two threads that claim different slots for the same key, each fenced between
+            // its claim and its look at the other's slot, at least one sees the other's claim.
+            W::fence();
+            for (order, index) in Probe::<BUCKET>::new(key.fingerprint, self.buckets).enumerate() {
+                if index == place.index {
+                    continue;
+                }
+                let slot = &self.slots[index];
+                // Acquire, pairs with PROMOTE and CLAIM.
+                let control = Control::from_word(slot.control.load(Ordering::Acquire));
+                match control.state() {
+                    State::Empty => break,
+                    State::Released => {}
+                    State::Live => {
+                        if control.tags(key.fingerprint)
+                            && self.identifies(slot, control.life(), key)
+                            && !self.ended(slot, control)
+                        {
+                            self.release(place);
+                            return Outcome::Live(Located { index, control });
+                        }
+                    }
+                    State::Claimed if self.claims(slot, control, key) => {
+                        let rival = Place {
+                            order,
+                            index,
+                            control,
+                        };
+                        if rival.order < place.order {
+                            self.release(place);
+                            place = rival;
+                            continue 'place;
+                        }
+                        if !self.release(rival) {
+                            // It went live or away in this moment; look again.
+                            return Outcome::Again;
+                        }
+                    }
+                    State::Claimed => {}
+                }
+            }
+            let live = place.control.with_state(State::Live);
+            // PROMOTE. Release: whoever sees the slot live sees its identity. It fails when a rival
+            // released this claim, or when a helper was here first.
+            return match self.slots[place.index].control.compare_exchange(
+                place.control.word(),
+                live.word(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            ) {
+                Ok(_) => Outcome::Live(Located {
+                    index: place.index,
+                    control: live,
+                }),
+                Err(found) if found == live.word() => Outcome::Live(Located {
+                    index: place.index,
+                    control: live,
+                }),
+                Err(_) => Outcome::Again,
+            };
+        }
+        Outcome::Again
+    }
+
+    /// Gives a claim up, so that anybody may have the slot. Returns whether it was still a claim.
+    fn release(&self, place: Place) -> bool {
+        // Release: the next claim of this slot sees what was written to it.
+        self.slots[place.index]
+            .control
+            .compare_exchange(
+                place.control.word(),
+                place.control.with_state(State::Released).word(),
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            )
+            .is_ok()
+    }
+
+    /// Writes what makes a claimed slot the key's and clears what the last life left. Any number of
+    /// threads may do this for one claim; they write the same. `false`: the claim is gone.
+    fn prepare(&self, key: &Key, place: Place, clock: &impl Clock) -> bool {
+        let slot = &self.slots[place.index];
+        let life = place.control.life();
+        let window = key.unit.window_at(clock.now_s()).number();
+        let start = Count::Hits { window, count: 0 };
+        // Words of this life are right already, whoever wrote them.
+        let of_this_life = |word: u64| words::life_of(word) == life;
+        // A life begins in its first window, so that nobody takes the slot for an expired one.
+        let counting = |word: u64| matches!(Count::from_word(word), Count::Hits { window: found, .. } if found >= window);
+        let cleared = |word: u64| word == 0;
+        self.settle(
+            slot,
+            place,
+            &slot.identity,
+            words::identity(life, key.fingerprint),
+            of_this_life,
+        ) && self.settle(
+            slot,
+            place,
+            &slot.shape,
+            words::shape(life, key.fingerprint, key.unit),
+            of_this_life,
+        ) && self.settle(slot, place, &slot.previous, 0, cleared)
+            && self.settle(slot, place, &slot.remote[0], 0, cleared)
+            && self.settle(slot, place, &slot.remote[1], 0, cleared)
+            && self.settle(slot, place, &slot.local, start.word(), counting)
+            && self.identifies(slot, life, key)
+    }
+
+    /// Brings one word of a claimed slot from what the last life left to what this one begins with.
+    fn settle(
+        &self,
+        slot: &Slot<W>,
+        place: Place,
+        word: &W,
+        value: u64,
+        settled: impl Fn(u64) -> bool,
+    ) -> bool {
+        for _ in 0..ATTEMPTS_MAX {
+            // Acquire: the control word is looked at after it. While that still says claimed, `found`
+            // is what an earlier life left or what this claim wrote; once it says live, hands off.
+            let found = word.load(Ordering::Acquire);
+            if slot.control.load(Ordering::Relaxed) != place.control.word() {
+                return false;
+            }
+            if settled(found) {
+                return true;
+            }
+            // Release: pairs with the acquire above. It fails when a helper settled the word, or when
+            // somebody who worked on an earlier claim of this slot woke up late: look again.
+            let _ = word.compare_exchange(found, value, Ordering::Release, Ordering::Relaxed);
+        }
+        false
+    }
+}

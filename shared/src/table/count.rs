@@ -1,0 +1,234 @@
+//! Counting in a slot: the hot path.
+
+use super::words::{Count, low_half};
+use super::{CountError, Counted, Key, Located, Table};
+use crate::clock::Clock;
+use crate::sync::{Ordering, Word};
+use crate::window::Window;
+
+/// Swaps that may fail in a row before a hit is given up. Each failure means that another thread's
+/// swap went through, so honest neighbours never come near it.
+const ATTEMPTS_MAX: u32 = 10_000;
+
+/// The slot went to another key, or is about to.
+struct Moved;
+
+/// How far adding to a found slot came.
+enum Added {
+    Counted(Counted),
+    Moved,
+    Contended,
+}
+
+impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
+    /// Adds `addend` hits to a key in the window of `now_s` and says what the count was and is.
+    ///
+    /// `now_s` is the request's one reading of `clock`; the clock itself is read again only when a slot
+    /// is already in a later window, to tell a thread that slept from a clock that was set back. An
+    /// addend of 0 reads and claims no slot. `on_claim` is told the slot and life when the key gets a
+    /// slot, before the slot is live.
+    ///
+    /// # Errors
+    /// [`CountError`]; nothing was counted then.
+    #[inline]
+    pub fn count(
+        &self,
+        key: &Key,
+        addend: u64,
+        now_s: u64,
+        clock: &impl Clock,
+        on_claim: impl Fn(usize, super::words::Life),
+    ) -> Result<Counted, CountError> {
+        let mut found = self.find(key);
+        for _ in 0..super::claim::ATTEMPTS_MAX {
+            let located = match found.take() {
+                Some(located) => located,
+                None if addend == 0 => return Ok(Self::nothing(key, now_s)),
+                None => self.claim(key, clock, &on_claim)?,
+            };
+            match self.add(key, located, addend, now_s, clock) {
+                Added::Counted(counted) => return Ok(counted),
+                Added::Contended => return Err(CountError::Contended),
+                // The slot's life is over: the key needs another.
+                Added::Moved => {}
+            }
+        }
+        Err(CountError::Contended)
+    }
+
+    /// What a key without a slot has counted.
+    fn nothing(key: &Key, now_s: u64) -> Counted {
+        Counted {
+            window: key.unit.window_at(now_s),
+            before: 0,
+            after: 0,
+            remote: 0,
+            slot: None,
+        }
+    }
+
+    /// Adds to a slot that was found to be the key's, as long as it still is.
+    #[inline]
+    fn add(
+        &self,
+        key: &Key,
+        located: Located,
+        addend: u64,
+        now_s: u64,
+        clock: &impl Clock,
+    ) -> Added {
+        let slot = &self.slots[located.index];
+        let mut window = key.unit.window_at(now_s);
+        let mut clock_went_back = false;
+        for _ in 0..ATTEMPTS_MAX {
+            // Acquire, pairs with COUNT and END: if the word is from a later life, the next load sees
+            // that life's control word.
+            let found = slot.local.load(Ordering::Acquire);
+            // Relaxed: ordered by the acquire above.
+            if slot.control.load(Ordering::Relaxed) != located.control.word() {
+                return Added::Moved;
+            }
+            // From here on the swap below succeeds only if no other life began: a life begins by
+            // ending the word `found`, and the windows of a later life are later windows.
+            let before = match Count::from_word(found) {
+                Count::Ended(life) if life == located.control.life() => return Added::Moved,
+                Count::Ended(_) => 0,
+                Count::Hits {
+                    window: counted,
+                    count,
+                } if counted == window.number() => count,
+                Count::Hits {
+                    window: counted, ..
+                } if counted > window.number() => {
+                    if !clock_went_back {
+                        // Did this thread sleep, or was the clock set back? Only a reading made after
+                        // the word was loaded can tell.
+                        let again = key.unit.window_at(clock.now_s());
+                        clock_went_back = again.number() < counted;
+                        window = again;
+                        continue;
+                    }
+                    // Windows follow the clock: counting starts over in the window it shows now.
+                    0
+                }
+                Count::Hits {
+                    window: counted, ..
+                } => {
+                    if addend > 0 && counted + 1 == window.number() {
+                        match self.keep_previous(located, found, window) {
+                            Ok(true) => {}
+                            Ok(false) => continue,
+                            Err(Moved) => return Added::Moved,
+                        }
+                    }
+                    0
+                }
+            };
+            let after = u64::from(before).saturating_add(addend);
+            if addend > 0 {
+                let count = u32::try_from(after).unwrap_or(u32::MAX);
+                let new = Count::Hits {
+                    window: window.number(),
+                    count,
+                }
+                .word();
+                // COUNT. Release: whoever reads the count sees what made the slot this life's. SeqCst
+                // besides: the dirty bit is looked at after it (see `dirty`).
+                if slot
+                    .local
+                    .compare_exchange(found, new, Ordering::SeqCst, Ordering::Relaxed)
+                    .is_err()
+                {
+                    continue;
+                }
+            }
+            // Relaxed: one word, window and count together.
+            let remote = slot.remote(window.number()).load(Ordering::Relaxed);
+            return Added::Counted(Counted {
+                window,
+                before: u64::from(before),
+                after,
+                remote: u64::from(Count::from_word(remote).within(window.number())),
+                slot: Some(located.index),
+            });
+        }
+        Added::Contended
+    }
+
+    /// Keeps the final count of the window that `found` is about, before the slot moves on to
+    /// `window`. `Ok(false)`: the slot has moved on already, look again.
+    fn keep_previous(&self, located: Located, found: u64, window: Window) -> Result<bool, Moved> {
+        let slot = &self.slots[located.index];
+        let Count::Hits {
+            window: ended,
+            count,
+        } = Count::from_word(found)
+        else {
+            return Ok(true);
+        };
+        for _ in 0..ATTEMPTS_MAX {
+            // Acquire, pairs with KEEP.
+            let kept = slot.previous.load(Ordering::Acquire);
+            // Acquire: the local word is looked at again after `kept` was read, so a `kept` that somebody
+            // wrote while moving on is never mistaken for one of the future.
+            if slot.local.load(Ordering::Acquire) != found {
+                return Ok(false);
+            }
+            if slot.control.load(Ordering::Relaxed) != located.control.word() {
+                return Err(Moved);
+            }
+            if let Count::Hits {
+                window: kept_window,
+                count: kept_count,
+            } = Count::from_word(kept)
+                && kept_window == ended
+                && kept_count >= count
+            {
+                return Ok(true);
+            }
+            if let Count::Hits {
+                window: kept_window,
+                ..
+            } = Count::from_word(kept)
+                && kept_window > ended
+                && kept_window < window.number()
+            {
+                return Ok(true);
+            }
+            // KEEP. Release: pairs with the acquire above.
+            if slot
+                .previous
+                .compare_exchange(kept, found, Ordering::Release, Ordering::Relaxed)
+                .is_ok()
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Replaces what peers counted for a key in a window, if the key is live here.
+    ///
+    /// For the daemon alone, which is the only writer of these words. Returns whether it was stored.
+    pub fn set_remote(&self, key: &Key, window: Window, remote: u64) -> bool {
+        let Some(located) = self.find(key) else {
+            return false;
+        };
+        let slot = &self.slots[located.index];
+        let word = slot.remote(window.number());
+        // Acquire: the control word is looked at after it, as in `add`.
+        let found = word.load(Ordering::Acquire);
+        if slot.control.load(Ordering::Relaxed) != located.control.word() {
+            return false;
+        }
+        let count = low_half(remote.min(u64::from(u32::MAX)));
+        let new = Count::Hits {
+            window: window.number(),
+            count,
+        }
+        .word();
+        // Release: pairs with the acquire above.
+        word.compare_exchange(found, new, Ordering::Release, Ordering::Relaxed)
+            .is_ok()
+    }
+}

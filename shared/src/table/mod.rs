@@ -1,0 +1,210 @@
+//! The counter table: a hash table in shared memory that any number of threads and processes search,
+//! fill and count in at once, without a lock, and that a process killed at any instruction leaves
+//! usable.
+//!
+//! The argument is in SPECIFICATION.md ("The slot algorithm"); in short:
+//!
+//! * A slot belongs to the key in its **control word**, and that word changes by compare-and-swap
+//!   alone. A key's hits are in one **local word** together with their window, and that word changes
+//!   by compare-and-swap alone. So a hit is either counted for the right key and window or the swap
+//!   fails and is tried again (I1).
+//! * A slot is taken from an expired key by first *ending* its local word: from then on no hit can be
+//!   added for the old key, and one that was added before makes the ending fail (I1).
+//! * A key claims a slot tentatively, then looks through all the slots it may live in for another
+//!   claim of the same key, and only then makes its own live. Of two claims the one earlier in the
+//!   key's search order wins, and whoever sees it helps it (I2).
+//! * Nobody waits: what a killed process leaves half done is either completed by the next one that
+//!   wants the same key or taken over by one that wants the slot (I3, I4).
+
+mod claim;
+mod count;
+pub mod dirty;
+mod probe;
+mod slot;
+pub mod words;
+
+use crate::fingerprint::Fingerprint;
+use crate::sync::{AtomicWord, Ordering, Word};
+use crate::window::{Unit, Window};
+use probe::Probe;
+pub use slot::Slot;
+use words::{Control, Count, Life, State};
+
+/// Slots in a bucket; a key may live in two buckets.
+pub const BUCKET_SLOTS: usize = 16;
+
+/// A key and the unit it is counted in. The unit is part of what the fingerprint was made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The key's identity.
+    pub fingerprint: Fingerprint,
+    /// The length of its windows.
+    pub unit: Unit,
+}
+
+/// The outcome of counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The window the hits landed in.
+    pub window: Window,
+    /// This host's hits in that window before these.
+    pub before: u64,
+    /// This host's hits in that window after these.
+    pub after: u64,
+    /// What peers have reported for that window.
+    pub remote: u64,
+    /// The slot counted in; `None` when the key has none and nothing was to be added.
+    pub slot: Option<usize>,
+}
+
+/// Why a hit could not be counted. Nothing was added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CountError {
+    /// Every slot the key may live in holds another key with a live window.
+    #[error("no free slot for a new key: the region holds as many live keys as it can here")]
+    Full,
+    /// Others changed the slot again and again in between. Each time somebody else got further, so
+    /// this is either a very hot key on very many threads, or a process that writes garbage.
+    #[error("gave up counting after others changed the slot too many times in a row")]
+    Contended,
+}
+
+/// What one slot holds, as a reader saw it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SlotReading {
+    /// Whose slot it is.
+    pub key: Key,
+    /// The life the reading belongs to.
+    pub life: Life,
+    /// This host's newest window and its count.
+    pub local: Count,
+    /// This host's window before that.
+    pub previous: Count,
+    /// What peers reported, for even and for odd windows.
+    pub remote: [Count; 2],
+    /// Statistics index of the rule that decided last.
+    pub rule: u32,
+    /// When the slot was last counted in, Unix seconds.
+    pub last_use_s: u32,
+}
+
+/// The slots of a region, or of a test.
+#[derive(Debug)]
+pub struct Table<'r, W = AtomicWord, const BUCKET: usize = BUCKET_SLOTS> {
+    slots: &'r [Slot<W>],
+    buckets: u32,
+}
+
+impl<W, const BUCKET: usize> Clone for Table<'_, W, BUCKET> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<W, const BUCKET: usize> Copy for Table<'_, W, BUCKET> {}
+
+/// A slot found to belong to a key, and the control word that said so.
+#[derive(Clone, Copy, Debug)]
+struct Located {
+    index: usize,
+    control: Control,
+}
+
+impl<'r, W: Word, const BUCKET: usize> Table<'r, W, BUCKET> {
+    /// A table over these slots: whole buckets, two at least. `None` for any other number.
+    pub fn new(slots: &'r [Slot<W>]) -> Option<Self> {
+        let buckets = u32::try_from(slots.len() / BUCKET).ok()?;
+        (slots.len().is_multiple_of(BUCKET) && buckets >= 2).then_some(Self { slots, buckets })
+    }
+
+    /// Finds the live slot of a key. Touches at most two buckets.
+    #[inline]
+    fn find(&self, key: &Key) -> Option<Located> {
+        for index in Probe::<BUCKET>::new(key.fingerprint, self.buckets) {
+            let slot = &self.slots[index];
+            // Acquire, pairs with PROMOTE: whoever sees the slot live sees its identity.
+            let control = Control::from_word(slot.control.load(Ordering::Acquire));
+            if control == Control::EMPTY {
+                return None;
+            }
+            if control.state() == State::Live
+                && control.tags(key.fingerprint)
+                && self.identifies(slot, control.life(), key)
+            {
+                return Some(Located { index, control });
+            }
+        }
+        None
+    }
+
+    /// Whether the identity words of a slot are this key's, written in this life.
+    #[inline]
+    fn identifies(&self, slot: &Slot<W>, life: Life, key: &Key) -> bool {
+        // Relaxed: the caller's acquire of the control word ordered these; words of another life do
+        // not compare equal.
+        slot.identity.load(Ordering::Relaxed) == words::identity(life, key.fingerprint)
+            && slot.shape.load(Ordering::Relaxed) == words::shape(life, key.fingerprint, key.unit)
+    }
+
+    /// Reads a slot, if it is live, for people and for the daemon; never writes.
+    ///
+    /// The words are read one by one while others write; a slot that changes hands meanwhile reads as
+    /// `None`.
+    pub fn read(&self, index: usize) -> Option<SlotReading> {
+        let slot = self.slots.get(index)?;
+        // Acquire, pairs with PROMOTE.
+        let control = Control::from_word(slot.control.load(Ordering::Acquire));
+        if control.state() != State::Live {
+            return None;
+        }
+        // Acquire each, so that the second look at the control word comes after them.
+        let identity = slot.identity.load(Ordering::Acquire);
+        let shape = slot.shape.load(Ordering::Acquire);
+        // SeqCst, pairs with COUNT: see `dirty`.
+        let local = Count::from_word(slot.local.load(Ordering::SeqCst));
+        let previous = Count::from_word(slot.previous.load(Ordering::Acquire));
+        let remote = [
+            Count::from_word(slot.remote[0].load(Ordering::Acquire)),
+            Count::from_word(slot.remote[1].load(Ordering::Acquire)),
+        ];
+        let usage = slot.usage.load(Ordering::Acquire);
+        let life = control.life();
+        let same_life = words::life_of(identity) == life && words::life_of(shape) == life;
+        if !same_life || slot.control.load(Ordering::Relaxed) != control.word() {
+            return None;
+        }
+        if local == Count::Ended(life) {
+            return None;
+        }
+        Some(SlotReading {
+            key: Key {
+                fingerprint: words::fingerprint(control, identity, shape),
+                unit: words::unit_of(shape)?,
+            },
+            life,
+            local,
+            previous,
+            remote,
+            rule: words::high_half(usage),
+            last_use_s: words::low_half(usage),
+        })
+    }
+
+    /// Slots in the table.
+    pub fn slot_count(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Notes which rule decided and when; two writes a second at most, for people to look at.
+    #[inline]
+    pub fn note_usage(&self, index: usize, rule: u32, now_s: u64) {
+        let Some(slot) = self.slots.get(index) else {
+            return;
+        };
+        let usage = (u64::from(rule) << 32) | (now_s & u64::from(u32::MAX));
+        // Relaxed: advisory, orders nothing.
+        if slot.usage.load(Ordering::Relaxed) != usage {
+            slot.usage.store(usage, Ordering::Relaxed);
+        }
+    }
+}

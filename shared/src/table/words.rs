@@ -1,0 +1,254 @@
+//! How a slot's words are packed. Nothing here touches memory: numbers in, numbers out.
+
+use crate::fingerprint::Fingerprint;
+use crate::window::Unit;
+
+/// Bits of a slot's life number. It wraps after 16,384 keys have followed one another in a slot, each
+/// at least a window long: a thread would have to sleep for hours between two instructions to meet
+/// the same number again.
+const LIFE_BITS: u32 = 14;
+const LIFE_MASK: u64 = (1 << LIFE_BITS) - 1;
+
+/// The how-many-eth key a slot holds, modulo 2^14. Words that belong to one life carry its number, so
+/// that what an earlier key left behind is told apart from what the present one wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Life(u64);
+
+impl Life {
+    /// The life after this one.
+    pub const fn next(self) -> Self {
+        Self((self.0 + 1) & LIFE_MASK)
+    }
+
+    /// The number itself, below 2^14.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+}
+
+/// What a slot is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Never used since the region was created; ends every search.
+    Empty,
+    /// Somebody is about to make it a key's slot; counts nothing yet.
+    Claimed,
+    /// Counts for its key.
+    Live,
+    /// A claim that was given up; free, but a search goes on past it.
+    Released,
+}
+
+/// The control word: state (2 bits), life (14), the top 48 bits of the fingerprint.
+///
+/// It is the one word that decides whose the slot is; it changes by compare-and-swap alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Control(u64);
+
+impl Control {
+    const TAG_BITS: u32 = 48;
+    const TAG_MASK: u64 = (1 << Self::TAG_BITS) - 1;
+    const STATE_SHIFT: u32 = 62;
+
+    /// The word of a slot that was never used.
+    pub const EMPTY: Self = Self(0);
+
+    /// Packs a state other than empty, a life and a key.
+    pub const fn new(state: State, life: Life, key: Fingerprint) -> Self {
+        let code = match state {
+            State::Empty => 0,
+            State::Claimed => 1,
+            State::Live => 2,
+            State::Released => 3,
+        };
+        Self((code << Self::STATE_SHIFT) | (life.0 << Self::TAG_BITS) | (key.high >> 16))
+    }
+
+    /// Reads a word found in a slot; every bit pattern is a control word.
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// The word to store.
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// What the slot is doing.
+    pub const fn state(self) -> State {
+        match self.0 >> Self::STATE_SHIFT {
+            0 => State::Empty,
+            1 => State::Claimed,
+            2 => State::Live,
+            _ => State::Released,
+        }
+    }
+
+    /// Which life of the slot this is.
+    pub const fn life(self) -> Life {
+        Life((self.0 >> Self::TAG_BITS) & LIFE_MASK)
+    }
+
+    /// The same life in another state.
+    pub const fn with_state(self, state: State) -> Self {
+        let code = match state {
+            State::Empty => 0,
+            State::Claimed => 1,
+            State::Live => 2,
+            State::Released => 3,
+        };
+        Self((self.0 & !(3 << Self::STATE_SHIFT)) | (code << Self::STATE_SHIFT))
+    }
+
+    /// Whether the 48 bits of the fingerprint in this word are `key`'s.
+    pub const fn tags(self, key: Fingerprint) -> bool {
+        self.0 & Self::TAG_MASK == key.high >> 16
+    }
+}
+
+/// The identity word: life (14 bits), the next 50 bits of the fingerprint.
+pub const fn identity(life: Life, key: Fingerprint) -> u64 {
+    (life.0 << 50) | ((key.high & 0xFFFF) << 34) | (key.low >> 30)
+}
+
+/// The shape word: life (14 bits), the last 30 bits of the fingerprint, unit code (20 bits).
+pub const fn shape(life: Life, key: Fingerprint, unit: Unit) -> u64 {
+    (life.0 << 50) | ((key.low & 0x3FFF_FFFF) << 20) | unit.code() as u64
+}
+
+/// The life that wrote an identity or shape word.
+pub const fn life_of(word: u64) -> Life {
+    Life(word >> 50)
+}
+
+/// The unit in a shape word; `None` when the word is no shape any version wrote.
+pub fn unit_of(shape: u64) -> Option<Unit> {
+    u8::try_from(shape & 0xF_FFFF)
+        .ok()
+        .and_then(Unit::from_code)
+}
+
+/// Puts the fingerprint back together from a slot's three words.
+pub const fn fingerprint(control: Control, identity: u64, shape: u64) -> Fingerprint {
+    let middle = identity & ((1 << 50) - 1);
+    let last = (shape >> 20) & 0x3FFF_FFFF;
+    Fingerprint {
+        high: ((control.0 & Control::TAG_MASK) << 16) | (middle >> 34),
+        low: ((middle & ((1 << 34) - 1)) << 30) | last,
+    }
+}
+
+/// A count word: window number (high 32 bits), count (low 32), so that no count can be read or bumped
+/// under the wrong window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Count {
+    /// Hits in a window. The count saturates at `u32::MAX`.
+    Hits {
+        /// The window's number.
+        window: u32,
+        /// Hits in it.
+        count: u32,
+    },
+    /// The slot's life with this number is over: no hit may be added under it any more.
+    Ended(Life),
+}
+
+impl Count {
+    const ENDED_WINDOW: u32 = u32::MAX;
+
+    /// Reads a count word; every bit pattern is one.
+    pub const fn from_word(word: u64) -> Self {
+        let window = (word >> 32) as u32;
+        if window == Self::ENDED_WINDOW {
+            Self::Ended(Life(word & LIFE_MASK))
+        } else {
+            Self::Hits {
+                window,
+                count: low_half(word),
+            }
+        }
+    }
+
+    /// The word to store.
+    pub const fn word(self) -> u64 {
+        match self {
+            Self::Hits { window, count } => ((window as u64) << 32) | count as u64,
+            Self::Ended(life) => ((Self::ENDED_WINDOW as u64) << 32) | life.0,
+        }
+    }
+
+    /// The count if the word is for this window, otherwise 0.
+    pub const fn within(self, window: u32) -> u32 {
+        match self {
+            Self::Hits {
+                window: found,
+                count,
+            } if found == window => count,
+            Self::Hits { .. } | Self::Ended(_) => 0,
+        }
+    }
+}
+
+/// The lower 32 bits.
+#[allow(clippy::cast_possible_truncation, reason = "cutting is what it is for")]
+pub const fn low_half(word: u64) -> u32 {
+    word as u32
+}
+
+/// The upper 32 bits.
+pub const fn high_half(word: u64) -> u32 {
+    (word >> 32) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn life(number: u64) -> Life {
+        Life(number & LIFE_MASK)
+    }
+
+    proptest! {
+        #[test]
+        fn a_fingerprint_survives_packing(high: u64, low: u64, number: u64) {
+            let key = Fingerprint { high, low };
+            let life = life(number);
+            let control = Control::new(State::Live, life, key);
+            let (identity, shape) = (identity(life, key), shape(life, key, Unit::Week));
+            prop_assert_eq!(fingerprint(control, identity, shape), key);
+            prop_assert!(control.tags(key));
+            prop_assert_eq!(control.life(), life);
+            prop_assert_eq!(life_of(identity), life);
+            prop_assert_eq!(life_of(shape), life);
+            prop_assert_eq!(unit_of(shape), Some(Unit::Week));
+        }
+
+        #[test]
+        fn any_word_reads_as_a_count_and_packs_back(word: u64) {
+            let count = Count::from_word(word);
+            prop_assert_eq!(Count::from_word(count.word()), count);
+        }
+
+        #[test]
+        fn any_word_reads_as_a_control_word(word: u64) {
+            let control = Control::from_word(word);
+            prop_assert_eq!(control.with_state(control.state()).word(), word);
+        }
+    }
+
+    #[test]
+    fn no_state_packs_to_the_empty_word() {
+        let key = Fingerprint { high: 0, low: 0 };
+        for state in [State::Claimed, State::Live, State::Released] {
+            assert_ne!(Control::new(state, life(0), key), Control::EMPTY);
+        }
+        assert_eq!(Control::EMPTY.state(), State::Empty);
+    }
+
+    #[test]
+    fn lives_wrap_around() {
+        assert_eq!(life(LIFE_MASK).next(), life(0));
+    }
+}

@@ -1,0 +1,346 @@
+//! Models of the counter table under every interleaving and every reordering the memory model allows,
+//! explored by loom. The algorithms are the ones that run on the region; only the words are loom's.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::collections::HashMap;
+
+use hivemind_shared::clock::Clock;
+use hivemind_shared::fingerprint::Fingerprint;
+use hivemind_shared::sync::{Ordering, Word};
+use hivemind_shared::table::dirty::Dirty;
+use hivemind_shared::table::words::Count;
+use hivemind_shared::table::{CountError, Key, Slot, SlotReading, Table};
+use hivemind_shared::window::Unit;
+use loom::sync::Arc;
+use loom::thread;
+
+/// A loom word.
+#[derive(Debug, Default)]
+struct ModelWord(loom::sync::atomic::AtomicU64);
+
+impl Word for ModelWord {
+    fn load(&self, order: Ordering) -> u64 {
+        self.0.load(order)
+    }
+
+    fn store(&self, value: u64, order: Ordering) {
+        self.0.store(value, order);
+    }
+
+    fn compare_exchange(
+        &self,
+        current: u64,
+        new: u64,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u64, u64> {
+        self.0.compare_exchange(current, new, success, failure)
+    }
+
+    fn fetch_or(&self, bits: u64, order: Ordering) -> u64 {
+        self.0.fetch_or(bits, order)
+    }
+
+    fn swap(&self, value: u64, order: Ordering) -> u64 {
+        self.0.swap(value, order)
+    }
+
+    fn fence() {
+        loom::sync::atomic::fence(Ordering::SeqCst);
+    }
+
+    fn order_seq_cst_accesses() {
+        loom::sync::atomic::fence(Ordering::SeqCst);
+    }
+}
+
+/// A clock that always shows the same.
+#[derive(Clone, Copy)]
+struct Fixed(u64);
+
+impl Clock for Fixed {
+    fn now_s(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Two buckets of one slot: the smallest table in which a key has a choice.
+type Slots = Arc<Vec<Slot<ModelWord>>>;
+
+fn slots(count: usize) -> Slots {
+    Arc::new((0..count).map(|_| Slot::default()).collect())
+}
+
+fn table(slots: &[Slot<ModelWord>]) -> Table<'_, ModelWord, 1> {
+    Table::new(slots).expect("two buckets or more")
+}
+
+/// A key whose search begins at slot `first` of two.
+fn key(name: u64, first: u64) -> Key {
+    // The low half of each word chooses the bucket; the high half of the first is part of the tag.
+    let bucket = |which: u64| if which == 0 { 0 } else { 0xFFFF_FFFF };
+    Key {
+        fingerprint: Fingerprint {
+            high: (name << 32) | bucket(first),
+            low: (name << 32) | bucket(1 - first),
+        },
+        unit: Unit::Second,
+    }
+}
+
+fn add(slots: &[Slot<ModelWord>], key: &Key, now_s: u64) -> Result<(u32, u64), CountError> {
+    table(slots)
+        .count(key, 1, now_s, &Fixed(now_s), |_, _| {})
+        .map(|counted| (counted.window.number(), counted.after))
+}
+
+/// The live slots by key. Panics when a key has two: that is invariant I2.
+fn live(slots: &[Slot<ModelWord>]) -> HashMap<Fingerprint, SlotReading> {
+    let table = table(slots);
+    let mut found = HashMap::new();
+    for reading in (0..slots.len()).filter_map(|index| table.read(index)) {
+        let twin = found.insert(reading.key.fingerprint, reading);
+        assert!(
+            twin.is_none(),
+            "two live slots for one key: {twin:?} and {reading:?}"
+        );
+    }
+    found
+}
+
+fn model(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(preemptions);
+    builder.max_branches = 100_000;
+    builder.check(body);
+}
+
+#[test]
+fn two_threads_that_bring_the_same_new_key_share_one_slot() {
+    model(3, || {
+        let slots = slots(2);
+        let a = key(7, 0);
+        let other = {
+            let slots = Arc::clone(&slots);
+            thread::spawn(move || add(&slots, &a, 100).unwrap().1)
+        };
+        let mine = add(&slots, &a, 100).unwrap().1;
+        let theirs = other.join().unwrap();
+        // Each hit got its own number: none was lost, none was counted twice.
+        assert_eq!(mine + theirs, 3);
+        assert_eq!(
+            live(&slots)[&a.fingerprint].local,
+            Count::Hits {
+                window: 100,
+                count: 2
+            }
+        );
+    });
+}
+
+#[test]
+fn threads_that_see_different_vacancies_still_make_one_slot() {
+    // Slot 0 holds a key that one thread takes for expired and the other, whose clock it reads a second
+    // earlier, does not: they claim different slots for the same key.
+    model(3, || {
+        let slots = slots(2);
+        let old = key(9, 0);
+        add(&slots, &old, 100).unwrap();
+        let a = key(7, 0);
+        let other = {
+            let slots = Arc::clone(&slots);
+            thread::spawn(move || add(&slots, &a, 102).unwrap())
+        };
+        let mine = add(&slots, &a, 101).unwrap();
+        let theirs = other.join().unwrap();
+        let reading = live(&slots)[&a.fingerprint];
+        match (mine, theirs) {
+            // Both landed in the later window.
+            ((102, one), (102, two)) => {
+                assert_eq!(one + two, 3);
+                assert_eq!(
+                    reading.local,
+                    Count::Hits {
+                        window: 102,
+                        count: 2
+                    }
+                );
+            }
+            // One each, in either order; a thread that reads an older clock sets the count back as if
+            // the clock had stepped, so which window the slot ends in depends on who came last.
+            ((101, 1), (102, 1)) => {
+                assert!(matches!(reading.local, Count::Hits { count: 1, .. }));
+            }
+            outcome => panic!("impossible outcome {outcome:?}"),
+        }
+    });
+}
+
+#[test]
+fn a_key_that_comes_back_while_its_slot_is_taken_over_loses_no_hit() {
+    model(3, || {
+        let slots = slots(2);
+        let old = key(9, 0);
+        let new = key(7, 0);
+        add(&slots, &old, 100).unwrap();
+        // Fill the other slot, so that the new key must take the old one's.
+        add(&slots, &key(8, 1), 200).unwrap();
+        let other = {
+            let slots = Arc::clone(&slots);
+            thread::spawn(move || add(&slots, &new, 200))
+        };
+        let mine = add(&slots, &old, 200);
+        let theirs = other.join().unwrap();
+        let live = live(&slots);
+        for (key, outcome) in [(old, mine), (new, theirs)] {
+            match outcome {
+                Ok((window, count)) => {
+                    assert_eq!((window, count), (200, 1));
+                    let local = live[&key.fingerprint].local;
+                    assert_eq!(
+                        local,
+                        Count::Hits {
+                            window: 200,
+                            count: 1
+                        }
+                    );
+                }
+                // There is room for one of the two, and the other is told so.
+                Err(CountError::Full | CountError::Contended) => {
+                    assert!(
+                        live.get(&key.fingerprint)
+                            .is_none_or(|reading| reading.local
+                                == Count::Hits {
+                                    window: 200,
+                                    count: 0
+                                }
+                                || reading.local.within(200) == 0)
+                    );
+                }
+            }
+        }
+        assert!(mine.is_ok() || theirs.is_ok(), "nobody got the slot");
+    });
+}
+
+#[test]
+fn hits_across_a_window_change_are_each_counted_in_one_window() {
+    model(3, || {
+        let slots = slots(2);
+        let a = key(7, 0);
+        add(&slots, &a, 100).unwrap();
+        let other = {
+            let slots = Arc::clone(&slots);
+            // This thread read the clock before the window changed; when asked again it shows the
+            // new window.
+            thread::spawn(move || {
+                table(&slots)
+                    .count(&a, 1, 100, &Fixed(101), |_, _| {})
+                    .unwrap()
+                    .window
+                    .number()
+            })
+        };
+        let mine = add(&slots, &a, 101).unwrap().0;
+        let theirs = other.join().unwrap();
+        assert_eq!(mine, 101);
+        let reading = live(&slots)[&a.fingerprint];
+        let (before, after) = if theirs == 100 { (2, 1) } else { (1, 2) };
+        assert_eq!(
+            reading.previous,
+            Count::Hits {
+                window: 100,
+                count: before
+            }
+        );
+        assert_eq!(
+            reading.local,
+            Count::Hits {
+                window: 101,
+                count: after
+            }
+        );
+    });
+}
+
+#[test]
+fn two_threads_that_both_change_the_window_keep_the_final_count() {
+    model(3, || {
+        let slots = slots(2);
+        let a = key(7, 0);
+        add(&slots, &a, 100).unwrap();
+        add(&slots, &a, 100).unwrap();
+        let other = {
+            let slots = Arc::clone(&slots);
+            thread::spawn(move || add(&slots, &a, 101).unwrap().1)
+        };
+        let mine = add(&slots, &a, 101).unwrap().1;
+        assert_eq!(mine + other.join().unwrap(), 3);
+        let reading = live(&slots)[&a.fingerprint];
+        assert_eq!(
+            reading.previous,
+            Count::Hits {
+                window: 100,
+                count: 2
+            }
+        );
+        assert_eq!(
+            reading.local,
+            Count::Hits {
+                window: 101,
+                count: 2
+            }
+        );
+    });
+}
+
+#[test]
+fn a_claim_left_by_a_killed_process_is_completed_or_taken() {
+    model(3, || {
+        let slots = slots(2);
+        let a = key(7, 0);
+        // A process claims a slot and dies before it makes it live: unwinding out of the claim stands
+        // for the kill, since nothing in it cleans up.
+        let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _ = table(&slots).count(&a, 1, 100, &Fixed(100), |_, _| panic!("killed"));
+        }));
+        assert!(killed.is_err());
+        assert!(live(&slots).is_empty());
+        let other = {
+            let slots = Arc::clone(&slots);
+            thread::spawn(move || add(&slots, &key(8, 0), 100).unwrap().1)
+        };
+        assert_eq!(add(&slots, &a, 100).unwrap(), (100, 1));
+        assert_eq!(other.join().unwrap(), 1);
+        assert_eq!(live(&slots).len(), 2);
+    });
+}
+
+#[test]
+fn a_mark_is_never_lost_between_writer_and_sweeper() {
+    model(3, || {
+        let words: Arc<Vec<ModelWord>> = Arc::new((0..3).map(|_| ModelWord::default()).collect());
+        // words[0] is the count, words[1] the bit, words[2] the summary.
+        let writer = {
+            let words = Arc::clone(&words);
+            thread::spawn(move || {
+                let dirty = Dirty::new(&words[1..2], &words[2..3]).unwrap();
+                for count in 1..=2 {
+                    words[0].store(count, Ordering::SeqCst);
+                    dirty.mark(0);
+                }
+            })
+        };
+        let dirty = Dirty::new(&words[1..2], &words[2..3]).unwrap();
+        let mut seen = 0;
+        dirty.sweep(|_| seen = words[0].load(Ordering::SeqCst));
+        writer.join().unwrap();
+        // Whatever the first sweep missed, the next one finds.
+        dirty.sweep(|_| seen = words[0].load(Ordering::SeqCst));
+        assert_eq!(seen, 2);
+    });
+}

@@ -1,0 +1,398 @@
+//! The counter table against an obvious model: one map, one thread, no concurrency.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use hivemind_shared::clock::{Clock, ManualClock};
+use hivemind_shared::fingerprint::Fingerprint;
+use hivemind_shared::table::words::Count;
+use hivemind_shared::table::{CountError, Key, Slot, Table};
+use hivemind_shared::window::Unit;
+use proptest::prelude::*;
+
+const UNITS: [Unit; 3] = [Unit::Second, Unit::Minute, Unit::Hour];
+
+fn key(name: u64) -> Key {
+    // Spread like a hash, so that keys meet in buckets.
+    let high = name.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let low = high.rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let unit = UNITS[usize::try_from(name % 3).unwrap()];
+    Key {
+        fingerprint: Fingerprint { high, low },
+        unit,
+    }
+}
+
+/// What a table should hold: the newest window of each key and the one before.
+#[derive(Default)]
+struct Model {
+    keys: HashMap<u64, Windows>,
+}
+
+#[derive(Clone, Copy)]
+struct Windows {
+    current: (u32, u64),
+    previous: Option<(u32, u64)>,
+}
+
+impl Model {
+    fn count(&mut self, name: u64, addend: u64, now_s: u64) -> (u64, u64) {
+        let window = key(name).unit.window_at(now_s).number();
+        let entry = self.keys.entry(name).or_insert(Windows {
+            current: (window, 0),
+            previous: None,
+        });
+        if entry.current.0 != window && addend > 0 {
+            if entry.current.0 + 1 == window {
+                entry.previous = Some(entry.current);
+            }
+            entry.current = (window, 0);
+        }
+        let before = if entry.current.0 == window {
+            entry.current.1
+        } else {
+            0
+        };
+        if addend > 0 {
+            entry.current.1 = (before + addend).min(u64::from(u32::MAX));
+        }
+        (before, before + addend)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Count { name: u64, addend: u64 },
+    Advance { seconds: u64 },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let count = (
+        0_u64..40,
+        prop_oneof![4 => Just(1_u64), 1 => 0_u64..10, 1 => 0_u64..1 << 33],
+    )
+        .prop_map(|(name, addend)| Step::Count { name, addend });
+    let advance = prop_oneof![4 => 0_u64..3, 1 => 50_u64..5_000]
+        .prop_map(|seconds| Step::Advance { seconds });
+    prop::collection::vec(prop_oneof![5 => count, 1 => advance], 0..300)
+}
+
+proptest! {
+    #[test]
+    fn a_table_counts_like_a_map_of_windows(steps in steps()) {
+        let slots: Vec<Slot> = (0..256).map(|_| Slot::default()).collect();
+        let table: Table<'_> = Table::new(&slots).unwrap();
+        let clock = ManualClock::at(1_800_000_000);
+        let mut model = Model::default();
+        for step in steps {
+            match step {
+                Step::Advance { seconds } => clock.advance_s(seconds),
+                Step::Count { name, addend } => {
+                    let now_s = clock.now_s();
+                    let counted = table.count(&key(name), addend, now_s, &clock, |_, _| {}).unwrap();
+                    let expected = model.count(name, addend, now_s);
+                    prop_assert_eq!((counted.before, counted.after), expected);
+                    prop_assert_eq!(counted.window, key(name).unit.window_at(now_s));
+                }
+            }
+        }
+        // What is live in the end is what the model says, the previous windows included.
+        for (name, windows) in &model.keys {
+            let unit = key(*name).unit;
+            if windows.current.0 != unit.window_at(clock.now_s()).number() || windows.current.1 == 0 {
+                continue;
+            }
+            let readings: Vec<_> =
+                (0..256).filter_map(|slot| table.read(slot)).filter(|r| r.key == key(*name)).collect();
+            prop_assert_eq!(readings.len(), 1);
+            let current = u64::from(readings[0].local.within(windows.current.0));
+            prop_assert_eq!(current, windows.current.1);
+            if let Some((window, count)) = windows.previous && window + 1 == windows.current.0 {
+                prop_assert_eq!(u64::from(readings[0].previous.within(window)), count);
+            }
+        }
+    }
+}
+
+fn full_table() -> (Vec<Slot>, ManualClock) {
+    let slots: Vec<Slot> = (0..32).map(|_| Slot::default()).collect();
+    let clock = ManualClock::at(1_800_000_000);
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    for name in 0..32 {
+        let hour = Key {
+            unit: Unit::Hour,
+            ..key(name)
+        };
+        table
+            .count(&hour, 1, clock.now_s(), &clock, |_, _| {})
+            .unwrap();
+    }
+    (slots, clock)
+}
+
+#[test]
+fn a_full_table_refuses_a_new_key_and_goes_on_counting_the_old_ones() {
+    let (slots, clock) = full_table();
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    let now_s = clock.now_s();
+    assert_eq!(
+        table.count(&key(99), 1, now_s, &clock, |_, _| {}),
+        Err(CountError::Full)
+    );
+    for name in 0..32 {
+        let hour = Key {
+            unit: Unit::Hour,
+            ..key(name)
+        };
+        assert_eq!(
+            table
+                .count(&hour, 1, now_s, &clock, |_, _| {})
+                .unwrap()
+                .after,
+            2
+        );
+    }
+}
+
+#[test]
+fn expired_keys_make_room_only_after_the_window_behind_theirs() {
+    let (slots, clock) = full_table();
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    // In the next window their counts are still the previous window of a sliding limit.
+    clock.advance_s(3_600);
+    assert_eq!(
+        table.count(&key(99), 1, clock.now_s(), &clock, |_, _| {}),
+        Err(CountError::Full)
+    );
+    clock.advance_s(3_600);
+    for name in 100..132 {
+        assert_eq!(
+            table
+                .count(&key(name), 1, clock.now_s(), &clock, |_, _| {})
+                .unwrap()
+                .after,
+            1
+        );
+    }
+}
+
+#[test]
+fn a_key_that_takes_an_expired_slot_sees_nothing_of_the_old_one() {
+    let (slots, clock) = full_table();
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    for slot in 0..32 {
+        let old = table.read(slot).unwrap().key;
+        let window = old.unit.window_at(clock.now_s());
+        assert!(table.set_remote(&old, window, 1_000));
+    }
+    clock.advance_s(7_200);
+    for name in 100..132 {
+        table
+            .count(&key(name), 1, clock.now_s(), &clock, |_, _| {})
+            .unwrap();
+    }
+    for slot in 0..32 {
+        let reading = table.read(slot).unwrap();
+        assert_eq!(
+            reading
+                .local
+                .within(reading.key.unit.window_at(clock.now_s()).number()),
+            1
+        );
+        assert_eq!(
+            reading.previous,
+            Count::Hits {
+                window: 0,
+                count: 0
+            }
+        );
+        assert_eq!(
+            reading.remote,
+            [Count::Hits {
+                window: 0,
+                count: 0
+            }; 2]
+        );
+    }
+}
+
+#[test]
+fn what_peers_counted_is_added_in_its_own_window_only() {
+    let slots: Vec<Slot> = (0..32).map(|_| Slot::default()).collect();
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    let clock = ManualClock::at(1_800_000_000);
+    let second = Key {
+        unit: Unit::Second,
+        ..key(1)
+    };
+    assert!(
+        !table.set_remote(&second, second.unit.window_at(clock.now_s()), 5),
+        "no slot yet"
+    );
+    table
+        .count(&second, 1, clock.now_s(), &clock, |_, _| {})
+        .unwrap();
+    assert!(table.set_remote(&second, second.unit.window_at(clock.now_s()), 5));
+    assert_eq!(
+        table
+            .count(&second, 0, clock.now_s(), &clock, |_, _| {})
+            .unwrap()
+            .remote,
+        5
+    );
+    clock.advance_s(1);
+    assert_eq!(
+        table
+            .count(&second, 1, clock.now_s(), &clock, |_, _| {})
+            .unwrap()
+            .remote,
+        0
+    );
+    clock.advance_s(1);
+    assert_eq!(
+        table
+            .count(&second, 1, clock.now_s(), &clock, |_, _| {})
+            .unwrap()
+            .remote,
+        0
+    );
+}
+
+#[test]
+fn a_clock_set_back_starts_the_count_over_and_leaves_no_key_stuck() {
+    let slots: Vec<Slot> = (0..32).map(|_| Slot::default()).collect();
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    let clock = ManualClock::at(1_800_000_000);
+    let hour = Key {
+        unit: Unit::Hour,
+        ..key(1)
+    };
+    for _ in 0..5 {
+        table
+            .count(&hour, 1, clock.now_s(), &clock, |_, _| {})
+            .unwrap();
+    }
+    clock.set(1_800_000_000 - 86_400);
+    let counted = table
+        .count(&hour, 1, clock.now_s(), &clock, |_, _| {})
+        .unwrap();
+    assert_eq!((counted.before, counted.after), (0, 1));
+    assert_eq!(
+        table
+            .count(&hour, 1, clock.now_s(), &clock, |_, _| {})
+            .unwrap()
+            .after,
+        2
+    );
+}
+
+#[test]
+fn a_thread_that_slept_counts_in_the_window_it_wakes_up_in() {
+    let slots: Vec<Slot> = (0..32).map(|_| Slot::default()).collect();
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    let clock = ManualClock::at(1_800_000_000);
+    let second = Key {
+        unit: Unit::Second,
+        ..key(1)
+    };
+    let read_before_sleeping = clock.now_s();
+    clock.advance_s(10);
+    table
+        .count(&second, 1, clock.now_s(), &clock, |_, _| {})
+        .unwrap();
+    let counted = table
+        .count(&second, 1, read_before_sleeping, &clock, |_, _| {})
+        .unwrap();
+    assert_eq!(counted.window, second.unit.window_at(clock.now_s()));
+    assert_eq!(counted.after, 2);
+}
+
+#[test]
+fn counts_beyond_32_bits_saturate_and_stay_over_any_limit() {
+    let slots: Vec<Slot> = (0..32).map(|_| Slot::default()).collect();
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    let clock = ManualClock::at(1_800_000_000);
+    let hour = Key {
+        unit: Unit::Hour,
+        ..key(1)
+    };
+    let first = table
+        .count(&hour, u64::MAX, clock.now_s(), &clock, |_, _| {})
+        .unwrap();
+    assert_eq!(first.after, u64::MAX);
+    let next = table
+        .count(&hour, 1, clock.now_s(), &clock, |_, _| {})
+        .unwrap();
+    assert!(next.after > u64::from(u32::MAX));
+}
+
+#[test]
+fn a_table_made_for_a_number_of_keys_holds_all_but_one_in_a_thousand_of_them() {
+    // As a region is laid out: half as many slots again as keys.
+    let keys = 100_000_u64;
+    let slots: Vec<Slot> = (0..(keys * 3 / 2).next_multiple_of(16))
+        .map(|_| Slot::default())
+        .collect();
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    let clock = ManualClock::at(1_800_000_000);
+    let refused = RefCell::new(0);
+    for name in 0..keys {
+        let hour = Key {
+            unit: Unit::Hour,
+            ..key(name)
+        };
+        if table
+            .count(&hour, 1, clock.now_s(), &clock, |_, _| {})
+            .is_err()
+        {
+            *refused.borrow_mut() += 1;
+        }
+    }
+    let refused = refused.into_inner();
+    assert!(
+        refused < keys / 1_000,
+        "{refused} of {keys} keys found no slot"
+    );
+}
+
+#[test]
+fn any_words_in_the_slots_end_in_a_count_or_an_error() {
+    // What a hostile or damaged region may hold: a seeded stream of words, and words with few bits.
+    let clock = ManualClock::at(1_800_000_000);
+    let mut state = 1_u64;
+    let mut random = move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    for round in 0..200_u64 {
+        let slots: Vec<Slot> = (0..32)
+            .map(|_| {
+                Slot::of_words(std::array::from_fn(|_| {
+                    if round % 2 == 0 {
+                        random()
+                    } else {
+                        random() & random() & random()
+                    }
+                }))
+            })
+            .collect();
+        let table: Table<'_> = Table::new(&slots).unwrap();
+        for name in 0..40 {
+            let _ = table.count(&key(name), 1, clock.now_s(), &clock, |_, _| {});
+        }
+        // However the words were, what reads as live afterwards has a key of its own.
+        let readings = (0..32).filter_map(|slot| table.read(slot));
+        assert!(
+            readings
+                .map(|reading| reading.key.unit.seconds())
+                .all(|seconds| seconds > 0)
+        );
+    }
+}

@@ -1,0 +1,67 @@
+//! `cargo xtask bench`: what a request costs inside a real Envoy, and what a call costs meshd.
+//!
+//! Nothing in here fails on a figure: it prints what it measured, and the targets beside it.
+
+mod envoy;
+mod h2load;
+mod instructions;
+mod rls;
+mod scenario;
+mod throughput;
+mod tool;
+
+use anyhow::{Context as _, bail};
+
+/// What can be measured.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Options {
+    /// Instructions, throughput and latency of a request through Envoy, by filter.
+    Envoy(envoy::Options),
+    /// Calls a second and CPU time a call of meshd's Rate Limit Service.
+    Rls(rls::Options),
+}
+
+/// Measures, and prints tables on standard output.
+///
+/// # Errors
+///
+/// When a program is missing, does not start, or gives answers that spoil the measurement.
+pub async fn run(options: &Options) -> anyhow::Result<()> {
+    let measured = async {
+        match options {
+            Options::Envoy(options) => envoy::run(options).await,
+            Options::Rls(options) => rls::run(options).await,
+        }
+    };
+    // Ctrl-C drops whatever is under way, and with it the processes and files.
+    tokio::select! {
+        outcome = measured => outcome,
+        interrupted = tokio::signal::ctrl_c() => {
+            interrupted.context("cannot wait for Ctrl-C")?;
+            bail!("interrupted")
+        }
+    }
+}
+
+/// The value in the middle, of which as many are above as below; 0 of none.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match (values.get(middle), values.len() % 2) {
+        (None, _) => 0.0,
+        (Some(value), 1) => *value,
+        (Some(value), _) => (value + values.get(middle - 1).unwrap_or(value)) / 2.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        assert!(median(vec![3.0, 1.0, 2.0]).total_cmp(&2.0).is_eq());
+        assert!(median(vec![4.0, 1.0, 2.0, 3.0]).total_cmp(&2.5).is_eq());
+        assert!(median(vec![]).total_cmp(&0.0).is_eq());
+    }
+}

@@ -13,7 +13,6 @@ mod moment;
 mod output;
 mod owner;
 mod region;
-mod rules_files;
 mod table;
 mod text;
 

@@ -1,5 +1,6 @@
 //! Region layout, counter table, rules and the rate limit decision: the crate every other part of
-//! Hivemind stands on. It knows none of them, does no I/O but the mapping, and has no async code.
+//! Hivemind stands on. It knows none of them, does no I/O but the mapping (and, with
+//! feature `yaml`, reading rule files), and has no async code.
 //!
 //! Where to begin: [`decision`] is what a request goes through; [`table`] is the algorithm under it;
 //! [`region`] is the file both live in; [`rules`] is what is compared with.

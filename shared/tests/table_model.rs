@@ -85,7 +85,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #[test]
     fn a_table_counts_like_a_map_of_windows(steps in steps()) {
-        let slots: Vec<Slot> = (0..256).map(|_| Slot::default()).collect();
+        let slots = empty_slots(256);
         let table: Table<'_> = Table::new(&slots).unwrap();
         let clock = ManualClock::at(1_800_000_000);
         let mut model = Model::default();
@@ -119,8 +119,12 @@ proptest! {
     }
 }
 
+fn empty_slots(count: u64) -> Vec<Slot> {
+    (0..count).map(|_| Slot::default()).collect()
+}
+
 fn full_table() -> (Vec<Slot>, ManualClock) {
-    let slots: Vec<Slot> = (0..32).map(|_| Slot::default()).collect();
+    let slots = empty_slots(32);
     let clock = ManualClock::at(1_800_000_000);
     let table: Table<'_> = Table::new(&slots).unwrap();
     for name in 0..32 {
@@ -223,7 +227,7 @@ fn a_key_that_takes_an_expired_slot_sees_nothing_of_the_old_one() {
 
 #[test]
 fn what_peers_counted_is_added_in_its_own_window_only() {
-    let slots: Vec<Slot> = (0..32).map(|_| Slot::default()).collect();
+    let slots = empty_slots(32);
     let table: Table<'_> = Table::new(&slots).unwrap();
     let clock = ManualClock::at(1_800_000_000);
     let second = Key {
@@ -265,7 +269,7 @@ fn what_peers_counted_is_added_in_its_own_window_only() {
 
 #[test]
 fn a_clock_set_back_starts_the_count_over_and_leaves_no_key_stuck() {
-    let slots: Vec<Slot> = (0..32).map(|_| Slot::default()).collect();
+    let slots = empty_slots(32);
     let table: Table<'_> = Table::new(&slots).unwrap();
     let clock = ManualClock::at(1_800_000_000);
     let hour = Key {
@@ -293,7 +297,7 @@ fn a_clock_set_back_starts_the_count_over_and_leaves_no_key_stuck() {
 
 #[test]
 fn a_thread_that_slept_counts_in_the_window_it_wakes_up_in() {
-    let slots: Vec<Slot> = (0..32).map(|_| Slot::default()).collect();
+    let slots = empty_slots(32);
     let table: Table<'_> = Table::new(&slots).unwrap();
     let clock = ManualClock::at(1_800_000_000);
     let second = Key {
@@ -314,7 +318,7 @@ fn a_thread_that_slept_counts_in_the_window_it_wakes_up_in() {
 
 #[test]
 fn counts_beyond_32_bits_saturate_and_stay_over_any_limit() {
-    let slots: Vec<Slot> = (0..32).map(|_| Slot::default()).collect();
+    let slots = empty_slots(32);
     let table: Table<'_> = Table::new(&slots).unwrap();
     let clock = ManualClock::at(1_800_000_000);
     let hour = Key {
@@ -335,9 +339,7 @@ fn counts_beyond_32_bits_saturate_and_stay_over_any_limit() {
 fn a_table_made_for_a_number_of_keys_holds_all_but_one_in_a_thousand_of_them() {
     // As a region is laid out: half as many slots again as keys.
     let keys = 100_000_u64;
-    let slots: Vec<Slot> = (0..(keys * 3 / 2).next_multiple_of(16))
-        .map(|_| Slot::default())
-        .collect();
+    let slots = empty_slots((keys * 3 / 2).next_multiple_of(16));
     let table: Table<'_> = Table::new(&slots).unwrap();
     let clock = ManualClock::at(1_800_000_000);
     let refused = RefCell::new(0);

@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use hivemind_shared::rules::files;
 use hivemind_shared::rules::source::{self, Options as ParseOptions};
+use hivemind_shared::yaml::{Problems, Source};
 
 use crate::failure::Failure;
-use crate::rules_files;
 use crate::text::count;
 
 /// Check rules files, as meshd does before it uses them.
@@ -22,7 +23,18 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
-    let (sources, mut problems) = rules_files::read(&options.paths);
+    let mut problems = Problems::default();
+    let mut sources = Vec::new();
+    for path in &options.paths {
+        let (files, unreadable) = files::read(path);
+        problems.extend(unreadable);
+        for file in files {
+            match Source::from_bytes(file.path.to_string_lossy(), file.bytes) {
+                Ok(source) => sources.push(source),
+                Err(problem) => problems.push(problem),
+            }
+        }
+    }
     match source::parse(&sources, &ParseOptions::default()) {
         Ok(loaded) => {
             problems.extend(loaded.warnings);

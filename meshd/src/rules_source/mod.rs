@@ -1,6 +1,5 @@
 //! Rules from files: read at the start, watched, and brought into force again when they change.
 
-pub mod files;
 mod reload;
 mod watch;
 

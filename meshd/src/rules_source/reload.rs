@@ -4,12 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use hivemind_shared::rules::files::{self, RulesFile};
 use hivemind_shared::rules::{RuleSet, source};
 use hivemind_shared::yaml::{Problem, Problems, Severity, Source};
 use serde::Serialize;
 use tracing::{error, info, warn};
 
-use super::files::{self, RulesFile};
 use crate::region_owner::RegionOwner;
 use crate::server::health::{Health, State};
 
@@ -30,7 +30,12 @@ pub struct LoadedRules {
 ///
 /// Every problem of every file.
 pub fn load(path: &Path) -> Result<(LoadedRules, Problems), Problems> {
-    compile(files::read(path)?)
+    let (files, problems) = files::read(path);
+    if problems.is_empty() {
+        compile(files)
+    } else {
+        Err(problems)
+    }
 }
 
 fn compile(files: Vec<RulesFile>) -> Result<(LoadedRules, Problems), Problems> {
@@ -117,10 +122,10 @@ impl Reloader {
 
     /// Reads the rules, and publishes them if they say something else than before and are good.
     pub fn reload(&mut self) -> Outcome {
-        let files = match files::read(&self.path) {
-            Ok(files) => files,
-            Err(problems) => return self.reject(&problems),
-        };
+        let (files, problems) = files::read(&self.path);
+        if !problems.is_empty() {
+            return self.reject(&problems);
+        }
         if files == self.in_force {
             self.accept_unchanged();
             return Outcome::Unchanged;

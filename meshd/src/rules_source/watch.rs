@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::files;
+use hivemind_shared::rules::files;
 
 /// How often the files are looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);

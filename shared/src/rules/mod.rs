@@ -24,6 +24,8 @@
 mod compile;
 mod decode;
 mod encode;
+#[cfg(feature = "yaml")]
+pub mod files;
 mod index;
 mod pattern;
 mod rule;

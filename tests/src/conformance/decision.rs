@@ -123,6 +123,7 @@ impl Backend for DecisionBackend {
             // The service's business.
             headers: None,
             has_metadata: None,
+            summary: None,
         })
     }
 

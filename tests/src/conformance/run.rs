@@ -1,10 +1,12 @@
 //! Putting cases to a backend, and comparing what comes back.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
 use super::case::{Case, Expect, ExpectStatus, Step};
+use super::summary::{self, Summary};
 
 /// One way into Hivemind.
 pub trait Backend {
@@ -39,6 +41,8 @@ pub struct Answer {
     pub headers: Option<usize>,
     /// Whether there is dynamic metadata.
     pub has_metadata: Option<bool>,
+    /// What the statuses come to, where only that is told.
+    pub summary: Option<Summary>,
 }
 
 /// What is said about a descriptor.
@@ -82,8 +86,13 @@ impl fmt::Display for Report {
             self.asked,
             self.failures.len()
         )?;
+        let mut not_asked: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (name, reason) in &self.inapplicable {
-            write!(f, "\n- {name}: not asked, {reason}")?;
+            not_asked.entry(reason).or_default().push(name);
+        }
+        for (reason, names) in not_asked {
+            let (count, names) = (names.len(), names.join(", "));
+            write!(f, "\n- {count} not asked, because {reason}: {names}")?;
         }
         for failure in &self.failures {
             write!(f, "\n- {failure}")?;
@@ -185,6 +194,9 @@ fn compare_answer(expect: &Expect, answer: &Answer) -> Result<(), String> {
     if let (Some(_), Some(has_metadata)) = (expect.metadata, answer.has_metadata) {
         same("presence of metadata", &false, &has_metadata)?;
     }
+    if let Some(summary) = &answer.summary {
+        summary::compare(&expect.statuses, summary)?;
+    }
     Ok(())
 }
 
@@ -221,7 +233,12 @@ fn compare_status(expect: &ExpectStatus, status: &AnswerStatus) -> Result<(), St
     Ok(())
 }
 
-fn same<T: fmt::Debug + PartialEq>(what: &str, expect: &T, got: &T) -> Result<(), String> {
+/// What is wrong with a value, if it is not the expected one.
+pub(super) fn same<T: fmt::Debug + PartialEq>(
+    what: &str,
+    expect: &T,
+    got: &T,
+) -> Result<(), String> {
     if expect == got {
         Ok(())
     } else {
@@ -280,6 +297,7 @@ mod tests {
             statuses: Some(vec![status]),
             headers: Some(1),
             has_metadata: Some(true),
+            summary: None,
         });
         let right = "{code: OK, limit: {requests_per_unit: 3, unit: HOUR, name: n}, remaining: 2, reset_max: 60}";
         let passes = step(&format!("{{overall: OK, statuses: [{right}]}}"));
@@ -324,6 +342,7 @@ mod tests {
             statuses: None,
             headers: None,
             has_metadata: None,
+            summary: None,
         });
         let report = run(&mut backend, &[case("merge_domains: true\n")]).await;
         assert_eq!(

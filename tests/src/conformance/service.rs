@@ -1,7 +1,6 @@
 //! The Rate Limit Service of a running meshd, asked over gRPC. One meshd has the rules of all cases.
 
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -14,19 +13,15 @@ use hivemind_proto::envoy::service::ratelimit::v3::rate_limit_response::{Code, D
 use hivemind_proto::envoy::service::ratelimit::v3::rate_limit_service_client::RateLimitServiceClient;
 use hivemind_proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use hivemind_proto::envoy::r#type::v3::RateLimitUnit;
-use hivemind_shared::window;
 use tonic::transport::{Channel, Endpoint};
-use xtask::meshd::{Meshd, Plan};
+use xtask::meshd::Plan;
 use xtask::process::Process;
-use xtask::scratch::Scratch;
 use xtask::wait::PATIENCE;
 
 use super::case::{Case, Descriptor, Limit, Step};
+use super::daemon::{Daemon, NO_MERGING, write_rules};
 use super::run::{Answer, AnswerStatus, Backend, Refusal};
 use crate::harness;
-
-/// What all cases together may take, so that no hour ends while they run.
-const ROOM: Duration = Duration::from_secs(180);
 
 /// The exit status of a program whose rules are wrong.
 const RULES_REFUSED: i32 = 65;
@@ -35,9 +30,7 @@ const RULES_REFUSED: i32 = 65;
 #[derive(Debug)]
 pub struct ServiceBackend {
     client: RateLimitServiceClient<Channel>,
-    // Dropped in this order: the process before its files.
-    _meshd: Meshd,
-    scratch: Scratch,
+    daemon: Daemon,
 }
 
 impl ServiceBackend {
@@ -47,33 +40,20 @@ impl ServiceBackend {
     ///
     /// With meshd's own words when it does not start.
     pub async fn start(cases: &[Case]) -> anyhow::Result<Self> {
-        let scratch = Scratch::new()?;
-        let rules = scratch.file("rules");
-        fs::create_dir(&rules)?;
-        for case in cases
-            .iter()
-            .filter(|case| !case.steps.is_empty() && !case.merge_domains)
-        {
-            write_rules(&rules, &case.name, &case.config)?;
-        }
-        let plan = Plan::new(&harness::tools()?.binaries.meshd, scratch.region(), rules);
-        xtask::window::wait_for_room(window::Unit::Hour, ROOM).await;
-        let meshd = Meshd::start(&plan, scratch.dir()).await?;
-        let channel = Endpoint::from_shared(format!("http://{}", meshd.grpc()))?
+        let daemon = Daemon::start(cases).await?;
+        let channel = Endpoint::from_shared(format!("http://{}", daemon.meshd.grpc()))?
             .connect()
             .await?;
         Ok(Self {
             client: RateLimitServiceClient::new(channel),
-            _meshd: meshd,
-            scratch,
+            daemon,
         })
     }
 }
 
 impl Backend for ServiceBackend {
     fn inapplicable(&self, case: &Case) -> Option<&'static str> {
-        case.merge_domains
-            .then_some("meshd has no setting yet for one domain in several files")
+        case.merge_domains.then_some(NO_MERGING)
     }
 
     async fn prepare(&mut self, _: &Case) -> anyhow::Result<()> {
@@ -102,7 +82,7 @@ impl Backend for ServiceBackend {
     }
 
     async fn refuse(&mut self, case: &Case) -> anyhow::Result<String> {
-        let dir = self.scratch.file(&case.name);
+        let dir = self.daemon.scratch.file(&case.name);
         let rules = dir.join("rules");
         fs::create_dir_all(&rules)?;
         write_rules(&rules, "refused", &case.config)?;
@@ -120,13 +100,6 @@ impl Backend for ServiceBackend {
         ensure!(!region.exists(), "meshd made a region for rules it refuses");
         Ok(said)
     }
-}
-
-fn write_rules(dir: &Path, name: &str, files: &[String]) -> anyhow::Result<()> {
-    for (text, number) in files.iter().zip(1..) {
-        fs::write(dir.join(format!("{name}-{number}.yaml")), text)?;
-    }
-    Ok(())
 }
 
 fn wire_descriptor(descriptor: &Descriptor) -> RateLimitDescriptor {
@@ -155,6 +128,8 @@ fn answer(response: &RateLimitResponse) -> Answer {
         statuses: Some(response.statuses.iter().map(answer_status).collect()),
         headers: Some(response.response_headers_to_add.len()),
         has_metadata: Some(response.dynamic_metadata.is_some()),
+        // What an Envoy makes of the answer.
+        summary: None,
     }
 }
 

@@ -64,7 +64,7 @@ impl Buffers {
         request: &impl EnvoyHttpFilter,
         decide: impl FnOnce(&[Descriptor<'_>]) -> R,
     ) -> R {
-        let Self { ends, .. } = self;
+        let ends = &mut self.ends;
         let mut found: Vec<Found<'_>> = std::mem::take(&mut self.found);
         ends.clear();
         for rate_limit in rate_limits {
@@ -179,12 +179,12 @@ fn evaluate<'r>(action: &'r Action, request: &'r impl EnvoyHttpFilter) -> Outcom
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::rate_limits_for_test;
+    use crate::config::tests::rate_limits;
     use crate::fake_envoy::FakeEnvoy;
 
     /// The descriptors a request has, as `key=value` lists.
-    fn descriptors(rate_limits: &str, request: &FakeEnvoy) -> Vec<String> {
-        let rate_limits = rate_limits_for_test(rate_limits);
+    fn descriptors(limits: &str, request: &FakeEnvoy) -> Vec<String> {
+        let rate_limits = rate_limits(limits);
         Buffers::default().with_descriptors(&rate_limits, request, |descriptors| {
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
             let entry = |entry: &Entry<'_>| format!("{}={}", text(entry.key), text(entry.value));
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn buffers_that_have_grown_are_used_again() {
-        let rate_limits = rate_limits_for_test(&of_actions(&[&[USER, ALL], &[PLAN]]));
+        let rate_limits = rate_limits(&of_actions(&[&[USER, ALL], &[PLAN]]));
         let mut buffers = Buffers::default();
         let memory = |buffers: &Buffers| {
             (

@@ -122,7 +122,7 @@ impl<EHF: EnvoyHttpFilter> HttpFilter<EHF> for Filter {
         if let Some(headers) = self.headers.take() {
             let remaining = Decimal::of(headers.remaining);
             let reset_s = Decimal::of(headers.reset_s);
-            envoy.add_response_header("x-ratelimit-limit", headers.limit.as_bytes());
+            envoy.add_response_header("x-ratelimit-limit", &headers.limit);
             envoy.add_response_header("x-ratelimit-remaining", remaining.as_bytes());
             envoy.add_response_header("x-ratelimit-reset", reset_s.as_bytes());
         }
@@ -189,7 +189,7 @@ fn send_limited(
     }
     headers.push(("retry-after", retry_after.as_bytes()));
     if let Some(x_ratelimit) = x_ratelimit {
-        headers.push(("x-ratelimit-limit", x_ratelimit.limit.as_bytes()));
+        headers.push(("x-ratelimit-limit", &x_ratelimit.limit));
         headers.push(("x-ratelimit-remaining", remaining.as_bytes()));
         headers.push(("x-ratelimit-reset", reset_s.as_bytes()));
     }

@@ -107,6 +107,7 @@ fn integer(value: &[u8]) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
+    use crate::config::tests::header_matcher;
     use crate::fake_envoy::FakeEnvoy;
 
     /// What Envoy 1.40 answered for each matcher, by header values: none, an empty one, `a`, `a` and
@@ -170,7 +171,7 @@ mod tests {
             &["A,x"],
         ];
         for (matcher, answers) in ROWS {
-            let matcher = crate::config::header_matcher_for_test(matcher);
+            let matcher = header_matcher(matcher);
             let answered: String = requests
                 .iter()
                 .map(|values| {
@@ -185,7 +186,7 @@ mod tests {
     #[test]
     fn ends_and_middles_are_found() {
         let row = |matcher: &str, value: &str| {
-            let matcher = crate::config::header_matcher_for_test(matcher);
+            let matcher = header_matcher(matcher);
             matcher.matches(&FakeEnvoy::with_headers([("h", value)]))
         };
         assert!(row(r#""suffix_match": "bc""#, "abc"));

@@ -1,7 +1,5 @@
 //! Response headers: `x-ratelimit-*` as Envoy's ratelimit filter renders draft 03, and `retry-after`.
 
-use std::fmt::Write;
-
 use hivemind_shared::decision::{Code, Decision};
 
 /// Room for the limit and a policy or two.
@@ -12,7 +10,7 @@ const LIMIT_BYTES: usize = 64;
 pub(crate) struct XRateLimit {
     /// `x-ratelimit-limit`: the limit closest to being reached, and then every limit that was looked at,
     /// with its window and name.
-    pub(crate) limit: String,
+    pub(crate) limit: Vec<u8>,
     /// `x-ratelimit-remaining`: hits left of the closest limit.
     pub(crate) remaining: u32,
     /// `x-ratelimit-reset`: seconds until its window ends.
@@ -29,15 +27,18 @@ pub(crate) fn draft_03(decision: &Decision) -> Option<XRateLimit> {
     };
     // The first of those with the fewest hits left.
     let (closest, closest_limit) = limited().min_by_key(|(status, _)| status.remaining)?;
-    let mut limit = String::with_capacity(LIMIT_BYTES);
-    // Writing to a string cannot fail.
-    let _ = write!(limit, "{}", closest_limit.requests_per_unit);
+    let mut limit = Vec::with_capacity(LIMIT_BYTES);
+    limit.extend_from_slice(Decimal::of(closest_limit.requests_per_unit).as_bytes());
     for (_, applied) in limited() {
-        let window_s = applied.unit.seconds();
-        let _ = write!(limit, ", {};w={window_s}", applied.requests_per_unit);
+        limit.extend_from_slice(b", ");
+        limit.extend_from_slice(Decimal::of(applied.requests_per_unit).as_bytes());
+        limit.extend_from_slice(b";w=");
+        limit.extend_from_slice(Decimal::of(applied.unit.seconds()).as_bytes());
         let name = decision.limit_name(&applied);
-        if is_header_text(name) && !name.is_empty() {
-            let _ = write!(limit, ";name=\"{name}\"");
+        if !name.is_empty() && is_header_text(name) {
+            limit.extend_from_slice(b";name=\"");
+            limit.extend_from_slice(name.as_bytes());
+            limit.push(b'"');
         }
     }
     Some(XRateLimit {
@@ -132,7 +133,7 @@ mod tests {
     fn one_limit_is_rendered_as_envoy_does() {
         let decision = decision([status(1, Unit::Minute, 2, 3)]);
         let rendered = draft_03(&decision).unwrap();
-        assert_eq!(rendered.limit, "1, 1;w=60");
+        assert_eq!(rendered.limit, b"1, 1;w=60");
         assert_eq!((rendered.remaining, rendered.reset_s), (2, 3));
     }
 
@@ -145,7 +146,7 @@ mod tests {
             status(5, Unit::Year, 2, 99),
         ]);
         let rendered = draft_03(&decision).unwrap();
-        assert_eq!(rendered.limit, "4, 1000;w=3600, 4;w=1, 5;w=31536000");
+        assert_eq!(rendered.limit, b"4, 1000;w=3600, 4;w=1, 5;w=31536000");
         assert_eq!(
             (rendered.remaining, rendered.reset_s),
             (2, 1),

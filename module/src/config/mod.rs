@@ -4,9 +4,8 @@ mod actions;
 mod matchers;
 mod reader;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-use std::fmt;
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -66,23 +65,20 @@ pub(crate) struct FilterSettings {
     pub(crate) stat_prefix: String,
 }
 
-/// A configuration that cannot be used, and everything that is wrong with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A configuration that cannot be used, and everything that is wrong with it. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", joined(.problems))]
 pub(crate) struct ConfigError {
     /// At least one.
     pub(crate) problems: Vec<Problem>,
 }
 
-impl std::error::Error for ConfigError {}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.problems.iter().enumerate() {
-            let separator = if index == 0 { "" } else { "; " };
-            write!(f, "{separator}{problem}")?;
-        }
-        Ok(())
-    }
+fn joined(problems: &[Problem]) -> String {
+    problems
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 /// Reads the configuration of a filter.
@@ -204,26 +200,6 @@ fn policy(config: &Object<'_>) -> Option<Policy> {
         failure_mode_deny,
         region: region?.into(),
     })
-}
-
-/// A matcher with the name `h` and these other fields.
-#[cfg(test)]
-pub(crate) fn header_matcher_for_test(fields: &str) -> crate::header_matcher::HeaderMatcher {
-    let value = serde_json::from_str(&format!("{{\"name\": \"h\", {fields}}}")).unwrap();
-    let problems = Problems::default();
-    let matcher = matchers::header_matcher(&Reader::root(&value, &problems));
-    assert_eq!(problems.into_vec(), []);
-    matcher.unwrap()
-}
-
-/// The `rate_limits` of this JSON list.
-#[cfg(test)]
-pub(crate) fn rate_limits_for_test(list: &str) -> Box<[RateLimit]> {
-    let json = format!("{{\"domain\": \"test\", \"rate_limits\": {list}}}");
-    filter_settings(json.as_bytes())
-        .unwrap_or_else(|error| panic!("{error}"))
-        .policy
-        .rate_limits
 }
 
 fn answers(config: &Object<'_>) -> Answers {

@@ -7,21 +7,13 @@ use std::fmt;
 use serde_json::{Map, Value};
 
 /// One thing that is wrong with a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}{}{reason}", if path.is_empty() { "" } else { ": " })]
 pub(crate) struct Problem {
     /// Where in the JSON, as `rate_limits[0].actions[1]`; empty for the whole of it.
     pub(crate) path: String,
     /// What is wrong, and what would be right.
     pub(crate) reason: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.path.as_str() {
-            "" => f.write_str(&self.reason),
-            path => write!(f, "{path}: {}", self.reason),
-        }
-    }
 }
 
 /// The problems found so far.

@@ -1,17 +1,25 @@
 use super::*;
 use crate::actions::Action;
-use crate::header_matcher::{TextMatch, ValueMatch};
+use crate::header_matcher::{HeaderMatcher, TextMatch, ValueMatch};
 
 fn settings(json: &str) -> FilterSettings {
     filter_settings(json.as_bytes()).unwrap_or_else(|error| panic!("{error}"))
 }
 
-fn rate_limits(rate_limits: &str) -> Box<[RateLimit]> {
-    settings(&format!(
-        r#"{{"domain": "edge", "rate_limits": {rate_limits}}}"#
-    ))
-    .policy
-    .rate_limits
+/// The `rate_limits` of this JSON list.
+pub(crate) fn rate_limits(list: &str) -> Box<[RateLimit]> {
+    settings(&format!(r#"{{"domain": "edge", "rate_limits": {list}}}"#))
+        .policy
+        .rate_limits
+}
+
+/// A matcher with the name `h` and these other fields.
+pub(crate) fn header_matcher(fields: &str) -> HeaderMatcher {
+    let value = serde_json::from_str(&format!(r#"{{"name": "h", {fields}}}"#)).unwrap();
+    let problems = Problems::default();
+    let matcher = matchers::header_matcher(&Reader::root(&value, &problems));
+    assert_eq!(problems.into_vec(), []);
+    matcher.unwrap()
 }
 
 /// The problems of a configuration, as a user reads them.
@@ -163,7 +171,7 @@ fn actions_are_read_in_the_shape_of_a_route() {
 
 #[test]
 fn numbers_of_64_bits_may_be_texts() {
-    let matcher = header_matcher_for_test(
+    let matcher = header_matcher(
         r#""range_match": {"start": "-9223372036854775808", "end": 9223372036854775807}"#,
     );
     assert_eq!(matcher.value, ValueMatch::Range(i64::MIN..i64::MAX));

@@ -37,15 +37,9 @@ impl Unit {
 
     /// Length of this unit's window in seconds.
     pub const fn seconds(self) -> u32 {
-        match self {
-            Self::Second => 1,
-            Self::Minute => 60,
-            Self::Hour => 3_600,
-            Self::Day => 86_400,
-            Self::Week => 604_800,
-            Self::Month => 2_592_000,
-            Self::Year => 31_536_000,
-        }
+        // By number: a look-up, where a match would compile to jumps.
+        const SECONDS: [u32; 8] = [1, 1, 60, 3_600, 86_400, 604_800, 2_592_000, 31_536_000];
+        SECONDS[self as usize]
     }
 
     /// The unit with this code in a region or a compiled rule set (the enum's own number).
@@ -134,9 +128,10 @@ impl Window {
     /// Seconds until the window ends, 1 to its length; as the reference's `duration_until_reset`.
     #[inline]
     pub fn seconds_left(self, now_s: u64) -> u32 {
-        let length_s = self.unit.seconds();
-        // A remainder is below the length and fits as it does.
-        length_s - u32::try_from(now_s % u64::from(length_s)).unwrap_or(0)
+        let length_s = u64::from(self.unit.seconds());
+        let end_s = self.start_s() + length_s;
+        // Between 1 and the length, also for a time just before the window; fits.
+        u32::try_from(end_s.saturating_sub(now_s).clamp(1, length_s)).unwrap_or(u32::MAX)
     }
 }
 

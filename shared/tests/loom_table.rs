@@ -121,7 +121,7 @@ fn model(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
 
 #[test]
 fn two_threads_that_bring_the_same_new_key_share_one_slot() {
-    model(3, || {
+    model(2, || {
         let slots = slots(2);
         let a = key(7, 0);
         let other = {
@@ -146,7 +146,7 @@ fn two_threads_that_bring_the_same_new_key_share_one_slot() {
 fn threads_that_see_different_vacancies_still_make_one_slot() {
     // Slot 0 holds a key that one thread takes for expired and the other, whose clock it reads a second
     // earlier, does not: they claim different slots for the same key.
-    model(3, || {
+    model(2, || {
         let slots = slots(2);
         let old = key(9, 0);
         add(&slots, &old, 100).unwrap();
@@ -182,7 +182,7 @@ fn threads_that_see_different_vacancies_still_make_one_slot() {
 
 #[test]
 fn a_key_that_comes_back_while_its_slot_is_taken_over_loses_no_hit() {
-    model(3, || {
+    model(2, || {
         let slots = slots(2);
         let old = key(9, 0);
         let new = key(7, 0);
@@ -229,7 +229,7 @@ fn a_key_that_comes_back_while_its_slot_is_taken_over_loses_no_hit() {
 
 #[test]
 fn hits_across_a_window_change_are_each_counted_in_one_window() {
-    model(3, || {
+    model(2, || {
         let slots = slots(2);
         let a = key(7, 0);
         add(&slots, &a, 100).unwrap();
@@ -269,7 +269,7 @@ fn hits_across_a_window_change_are_each_counted_in_one_window() {
 
 #[test]
 fn two_threads_that_both_change_the_window_keep_the_final_count() {
-    model(3, || {
+    model(2, || {
         let slots = slots(2);
         let a = key(7, 0);
         add(&slots, &a, 100).unwrap();
@@ -300,7 +300,7 @@ fn two_threads_that_both_change_the_window_keep_the_final_count() {
 
 #[test]
 fn a_claim_left_by_a_killed_process_is_completed_or_taken() {
-    model(3, || {
+    model(2, || {
         let slots = slots(2);
         let a = key(7, 0);
         // A process claims a slot and dies before it makes it live: unwinding out of the claim stands
@@ -322,7 +322,7 @@ fn a_claim_left_by_a_killed_process_is_completed_or_taken() {
 
 #[test]
 fn a_mark_is_never_lost_between_writer_and_sweeper() {
-    model(3, || {
+    model(2, || {
         let words: Arc<Vec<ModelWord>> = Arc::new((0..3).map(|_| ModelWord::default()).collect());
         // words[0] is the count, words[1] the bit, words[2] the summary.
         let writer = {

@@ -208,20 +208,8 @@ fn a_key_that_takes_an_expired_slot_sees_nothing_of_the_old_one() {
                 .within(reading.key.unit.window_at(clock.now_s()).number()),
             1
         );
-        assert_eq!(
-            reading.previous,
-            Count::Hits {
-                window: 0,
-                count: 0
-            }
-        );
-        assert_eq!(
-            reading.remote,
-            [Count::Hits {
-                window: 0,
-                count: 0
-            }; 2]
-        );
+        assert_eq!(reading.previous, Count::Ended(reading.life));
+        assert_eq!(reading.remote, [Count::Ended(reading.life); 2]);
     }
 }
 
@@ -396,5 +384,17 @@ fn any_words_in_the_slots_end_in_a_count_or_an_error() {
                 .map(|reading| reading.key.unit.seconds())
                 .all(|seconds| seconds > 0)
         );
+    }
+}
+
+#[test]
+fn slots_counted_in_before_the_clock_was_set_back_are_free_again() {
+    let (slots, clock) = full_table();
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    // Every slot holds an hour that the clock, set right, reaches in ten years.
+    clock.set(1_800_000_000 - 315_360_000);
+    for name in 100..132 {
+        let counted = table.count(&key(name), 1, clock.now_s(), &clock, |_, _| {});
+        assert_eq!(counted.map(|counted| counted.after), Ok(1));
     }
 }

@@ -16,33 +16,59 @@ const VERSION: u8 = 1;
 /// `shared_value` gives the text that takes the place of an entry's value when a rule lets all values
 /// that match its pattern share one counter.
 #[inline]
-pub fn write<'v>(
-    key: &mut Vec<u8>,
+pub fn write<'k, 'v>(
+    key: &'k mut Vec<u8>,
     domain: &[u8],
     entries: &[Entry<'v>],
     unit: Unit,
     shared_value: impl Fn(usize) -> Option<&'v [u8]>,
-) {
-    key.clear();
-    key.extend_from_slice(&[VERSION, unit.code()]);
-    push(key, domain);
+) -> &'k [u8] {
+    let value = |level: usize, entry: &Entry<'v>| shared_value(level).unwrap_or(entry.value);
+    let texts: usize = entries
+        .iter()
+        .enumerate()
+        .map(|(level, entry)| LENGTH_BYTES_MAX * 2 + entry.key.len() + value(level, entry).len())
+        .sum();
+    let most = 2 + LENGTH_BYTES_MAX + domain.len() + texts;
+    // Grows once to the longest key there is and stays: then there is nothing to check at each text.
+    if key.len() < most {
+        key.resize(most, 0);
+    }
+    let room = key.len();
+    let mut rest = key.as_mut_slice();
+    put(&mut rest, &[VERSION, unit.code()]);
+    put_text(&mut rest, domain);
     for (level, entry) in entries.iter().enumerate() {
-        push(key, entry.key);
-        push(key, shared_value(level).unwrap_or(entry.value));
+        put_text(&mut rest, entry.key);
+        put_text(&mut rest, value(level, entry));
+    }
+    let used = room - rest.len();
+    key.get(..used).unwrap_or_default()
+}
+
+/// Most bytes a text's length takes.
+const LENGTH_BYTES_MAX: usize = 10;
+
+/// Writes bytes at the front of `rest`, which has room for them, and leaves what is behind.
+#[inline]
+fn put(rest: &mut &mut [u8], bytes: &[u8]) {
+    if let Some((place, behind)) = std::mem::take(rest).split_at_mut_checked(bytes.len()) {
+        place.copy_from_slice(bytes);
+        *rest = behind;
     }
 }
 
 #[inline]
-fn push(key: &mut Vec<u8>, text: &[u8]) {
+fn put_text(rest: &mut &mut [u8], text: &[u8]) {
     // Short texts, which all are in practice, take two bytes for their length.
     match u16::try_from(text.len()) {
-        Ok(length) if length < u16::MAX => key.extend_from_slice(&length.to_le_bytes()),
+        Ok(length) if length < u16::MAX => put(rest, &length.to_le_bytes()),
         _ => {
-            key.extend_from_slice(&u16::MAX.to_le_bytes());
-            key.extend_from_slice(&(text.len() as u64).to_le_bytes());
+            put(rest, &u16::MAX.to_le_bytes());
+            put(rest, &(text.len() as u64).to_le_bytes());
         }
     }
-    key.extend_from_slice(text);
+    put(rest, text);
 }
 
 #[cfg(test)]
@@ -57,8 +83,7 @@ mod tests {
             .map(|(key, value)| Entry::new(*key, *value))
             .collect();
         let mut bytes = Vec::new();
-        write(&mut bytes, domain.as_bytes(), &entries, unit, |_| None);
-        bytes
+        write(&mut bytes, domain.as_bytes(), &entries, unit, |_| None).to_vec()
     }
 
     #[test]
@@ -79,8 +104,8 @@ mod tests {
     #[test]
     fn a_shared_value_takes_the_place_of_the_requested_one() {
         let entries = [Entry::new("path", "files/a"), Entry::new("user", "x")];
-        let mut shared = Vec::new();
-        write(&mut shared, b"d", &entries, Unit::Hour, |level| {
+        let mut buffer = Vec::new();
+        let shared = write(&mut buffer, b"d", &entries, Unit::Hour, |level| {
             (level == 0).then_some(b"files/*".as_slice())
         });
         assert_eq!(

@@ -92,7 +92,7 @@ impl<C: Clock> Limiter<C> {
         let mut votes = Votes::default();
         for (descriptor, status) in descriptors.iter().zip(statuses) {
             if let Some(limit) = status.limit {
-                votes.add(self.apply(&request, descriptor, limit, status, key));
+                self.apply(&request, descriptor, limit, status, key, &mut votes);
             }
         }
         *overall = votes.overall()?;
@@ -108,7 +108,8 @@ impl<C: Clock> Limiter<C> {
         limit: AppliedLimit,
         status: &mut Status,
         key_bytes: &mut Vec<u8>,
-    ) -> Vote {
+        votes: &mut Votes,
+    ) {
         let rule = limit.rule.and_then(|id| request.rules.rule(id));
         let addend = descriptor
             .hits_addend
@@ -118,7 +119,7 @@ impl<C: Clock> Limiter<C> {
             .and(limit.rule);
         let shared_value =
             |level| shared.and_then(|id: RuleId| request.rules.shared_value(id, level));
-        key::write(
+        let key_bytes = key::write(
             key_bytes,
             request.domain,
             descriptor.entries,
@@ -134,13 +135,18 @@ impl<C: Clock> Limiter<C> {
             let values = entries.map(|(level, e)| (e.key, shared_value(level).unwrap_or(e.value)));
             (request.domain, values)
         };
-        let counted = match self
-            .region
-            .count(&key, addend, request.now_s, &self.clock, label)
-        {
-            Ok(counted) => counted,
-            Err(error) => return Vote::Failed(error),
-        };
+        let stats_index = rule.map_or(NO_RULE, |rule| rule.stats_index);
+        let counted =
+            match self
+                .region
+                .count(&key, addend, request.now_s, &self.clock, stats_index, label)
+            {
+                Ok(counted) => counted,
+                Err(error) => {
+                    let quota = rule.is_some_and(|rule| rule.quota_mode);
+                    return votes.add(Vote::Failed { error, quota });
+                }
+            };
         let total = counted.after.saturating_add(counted.remote);
         let allowed = u64::from(limit.requests_per_unit);
         let over = total > allowed;
@@ -149,10 +155,6 @@ impl<C: Clock> Limiter<C> {
         let shadow = rule.is_some_and(|rule| rule.shadow_mode);
         if over && !shadow {
             status.code = Code::OverLimit;
-        }
-        if let Some(slot) = counted.slot {
-            let stats_index = rule.map_or(NO_RULE, |rule| rule.stats_index);
-            self.region.note_usage(slot, stats_index, request.now_s);
         }
         if let Some(rule) = rule {
             let before = counted.before.saturating_add(counted.remote);
@@ -166,12 +168,14 @@ impl<C: Clock> Limiter<C> {
                 },
             );
         }
-        match (rule.is_some_and(|rule| rule.quota_mode), status.code) {
-            (false, Code::Ok) => Vote::Ok,
-            (false, Code::OverLimit) => Vote::Over,
-            (true, Code::Ok) => Vote::QuotaLeft,
-            (true, Code::OverLimit) => Vote::QuotaUsedUp,
-        }
+        votes.add(
+            match (rule.is_some_and(|rule| rule.quota_mode), status.code) {
+                (false, Code::Ok) => Vote::Ok,
+                (false, Code::OverLimit) => Vote::Over,
+                (true, Code::Ok) => Vote::QuotaLeft,
+                (true, Code::OverLimit) => Vote::QuotaUsedUp,
+            },
+        );
     }
 }
 
@@ -254,7 +258,7 @@ enum Vote {
     Over,
     QuotaLeft,
     QuotaUsedUp,
-    Failed(CountError),
+    Failed { error: CountError, quota: bool },
 }
 
 /// The votes of a request.
@@ -274,7 +278,11 @@ impl Votes {
             Vote::Over => self.over = true,
             Vote::QuotaLeft => self.quota_left = true,
             Vote::QuotaUsedUp => self.quota_used_up = true,
-            Vote::Failed(error) => self.failed = Some(error),
+            Vote::Failed { error, quota } => {
+                self.failed = Some(error);
+                // Nobody knows that it is used up.
+                self.quota_left |= quota;
+            }
         }
     }
 

@@ -139,6 +139,7 @@ impl Region {
         addend: u64,
         now_s: u64,
         clock: &impl Clock,
+        rule: u32,
         label: impl Fn() -> (&'k [u8], E),
     ) -> Result<Counted, CountError>
     where
@@ -150,11 +151,13 @@ impl Region {
         });
         match counted {
             Ok(counted) => {
-                if addend > 0
-                    && let Some(slot) = counted.slot
-                    && let Some(dirty) = self.dirty()
-                {
-                    dirty.mark(slot);
+                if let Some(slot) = counted.slot {
+                    if addend > 0
+                        && let Some(dirty) = self.dirty()
+                    {
+                        dirty.mark(slot);
+                    }
+                    table.note_usage(slot, rule, now_s);
                 }
                 Ok(counted)
             }
@@ -169,14 +172,6 @@ impl Region {
     pub fn set_remote(&self, key: &Key, window: crate::window::Window, remote: u64) -> bool {
         self.table()
             .is_some_and(|table| table.set_remote(key, window, remote))
-    }
-
-    /// Notes which rule decided in a slot; see [`crate::table::Table::note_usage`].
-    #[inline]
-    pub(crate) fn note_usage(&self, slot: usize, rule: u32, now_s: u64) {
-        if let Some(table) = self.table() {
-            table.note_usage(slot, rule, now_s);
-        }
     }
 
     /// Adds a call to a rule's statistics.

@@ -175,8 +175,18 @@ fn lock(path: &Path, mode: u32) -> Result<(File, bool), OwnError> {
             .create(true)
             .truncate(false)
             .mode(mode)
+            // Opening a device or a FIFO must neither wait nor do anything.
+            .custom_flags(i32::from_ne_bytes(
+                rustix::fs::OFlags::NONBLOCK.bits().to_ne_bytes(),
+            ))
             .open(path)
             .map_err(failed("open"))?;
+        // A FIFO or a device has no length either and would pass for a file made just now.
+        if !file.metadata().map_err(failed("examine"))?.is_file() {
+            return Err(OwnError::Foreign {
+                path: path.to_owned(),
+            });
+        }
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -254,6 +264,16 @@ fn resume(
     }
     file.set_permissions(Permissions::from_mode(options.mode))
         .map_err(|error| error.to_string())?;
+    // A copy that was put back may have holes, and a copy of a replaced region says so.
+    rustix::fs::fallocate(
+        file,
+        rustix::fs::FallocateFlags::empty(),
+        0,
+        layout.size_bytes,
+    )
+    .map_err(|error| error.to_string())?;
+    // Relaxed: whoever sees it looks at the path.
+    view.raw_header().replaced.store(0, Ordering::Relaxed);
     Ok(Region::of_view(view))
 }
 
@@ -279,12 +299,18 @@ fn create(
         }
     };
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".new.{}", std::process::id()));
+    // One name for everybody: whoever gets here holds the lock of the file at `path`, and what a
+    // killed process left behind, with its memory, is found again.
+    name.push(".new");
     let temporary = path.with_file_name(name);
-    // A file of this name is what a killed process with our id left behind.
     let _ = std::fs::remove_file(&temporary);
     let made = make(&temporary, path, options, layout).and_then(|made| {
         std::fs::rename(&temporary, path).map_err(failed("put in place"))?;
+        // Somebody who removed the file at `path` let another daemon in.
+        if !made.0.is_current(path) {
+            let source = io::Error::other("another process put its own file there");
+            return Err(failed("put in place")(source));
+        }
         Ok(made)
     });
     if made.is_err() {

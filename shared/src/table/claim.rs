@@ -95,14 +95,16 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                     unfinished.get_or_insert(place);
                 }
                 State::Live => {
-                    let ended = self.ended(slot, control);
+                    // Acquire, pairs with END.
+                    let local = slot.local.load(Ordering::Acquire);
+                    let ended = Count::from_word(local) == Count::Ended(control.life());
                     if !ended
                         && control.tags(key.fingerprint)
                         && self.identifies(slot, control.life(), key)
                     {
                         return Survey::Live(Located { index, control });
                     }
-                    if vacant.is_none() && (ended || self.expired(slot, control, now_s)) {
+                    if vacant.is_none() && (ended || self.expired(slot, control, local, now_s)) {
                         vacant = Some(place);
                     }
                 }
@@ -139,21 +141,25 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
 
     /// Whether nothing in a live slot can matter to any decision any more: neither the current nor the
     /// previous window of its key, here or with peers.
-    fn expired(&self, slot: &Slot<W>, control: Control, now_s: u64) -> bool {
+    ///
+    /// `local` is the slot's local word, loaded before the clock was read: a window that began in
+    /// between must not pass for one in the future.
+    fn expired(&self, slot: &Slot<W>, control: Control, local: u64, now_s: u64) -> bool {
         let shape = slot.shape.load(Ordering::Relaxed);
-        if words::life_of(shape) != control.life() {
-            return false;
-        }
-        // A unit that no version wrote is damage; nobody counts there.
-        let Some(unit) = words::unit_of(shape) else {
+        // A shape of another life, or a unit that no version wrote, is damage; nobody finds the slot,
+        // so nobody counts there. (Or the slot has moved on: whoever takes it finds that out.)
+        let Some(unit) = words::unit_of(shape).filter(|_| words::life_of(shape) == control.life())
+        else {
             return true;
         };
         let current = unit.window_at(now_s).number();
+        // A window further ahead than the next was counted before the clock was set back, or left by
+        // a key of a shorter unit; it would keep the slot until the clock gets there.
         let old = |word: u64| match Count::from_word(word) {
-            Count::Hits { window, .. } => window.saturating_add(1) < current,
+            Count::Hits { window, .. } => window.abs_diff(current) > 1,
             Count::Ended(_) => true,
         };
-        old(slot.local.load(Ordering::Acquire))
+        old(local)
             && slot
                 .remote
                 .iter()
@@ -168,7 +174,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             // Acquire, pairs with COUNT: what is ended below is what was judged here.
             let local = slot.local.load(Ordering::Acquire);
             if Count::from_word(local) != Count::Ended(life) {
-                if !self.expired(slot, place.control, clock.now_s()) {
+                if !self.expired(slot, place.control, local, clock.now_s()) {
                     return None;
                 }
                 // The slot must still be this life's, or the word judged is another key's.
@@ -305,7 +311,9 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         let of_this_life = |word: u64| words::life_of(word) == life;
         // A life begins in its first window, so that nobody takes the slot for an expired one.
         let counting = |word: u64| matches!(Count::from_word(word), Count::Hits { window: found, .. } if found >= window);
-        let cleared = |word: u64| word == 0;
+        // Not zero: a word that says which life cleared it cannot be mistaken for an earlier one's.
+        let nothing = Count::Ended(life).word();
+        let cleared = |word: u64| word == nothing;
         self.settle(
             slot,
             place,
@@ -318,9 +326,9 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             &slot.shape,
             words::shape(life, key.fingerprint, key.unit),
             of_this_life,
-        ) && self.settle(slot, place, &slot.previous, 0, cleared)
-            && self.settle(slot, place, &slot.remote[0], 0, cleared)
-            && self.settle(slot, place, &slot.remote[1], 0, cleared)
+        ) && self.settle(slot, place, &slot.previous, nothing, cleared)
+            && self.settle(slot, place, &slot.remote[0], nothing, cleared)
+            && self.settle(slot, place, &slot.remote[1], nothing, cleared)
             && self.settle(slot, place, &slot.local, start.word(), counting)
             && self.identifies(slot, life, key)
     }

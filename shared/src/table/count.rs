@@ -79,7 +79,6 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     ) -> Added {
         let slot = &self.slots[located.index];
         let mut window = key.unit.window_at(now_s);
-        let mut clock_went_back = false;
         for _ in 0..ATTEMPTS_MAX {
             // Acquire, pairs with COUNT and END: if the word is from a later life, the next load sees
             // that life's control word.
@@ -100,12 +99,10 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                 Count::Hits {
                     window: counted, ..
                 } if counted > window.number() => {
-                    if !clock_went_back {
-                        // Did this thread sleep, or was the clock set back? Only a reading made after
-                        // the word was loaded can tell.
-                        let again = key.unit.window_at(clock.now_s());
-                        clock_went_back = again.number() < counted;
-                        window = again;
+                    // Did this thread sleep, or was the clock set back? Only a reading made after the
+                    // word was loaded can tell.
+                    window = key.unit.window_at(clock.now_s());
+                    if window.number() >= counted {
                         continue;
                     }
                     // Windows follow the clock: counting starts over in the window it shows now.

@@ -45,13 +45,14 @@ impl<const BUCKET: usize> Iterator for Probe<BUCKET> {
 
     #[inline]
     fn next(&mut self) -> Option<usize> {
-        if self.step == Self::SLOTS_MAX {
-            return None;
-        }
-        let half = self.step / BUCKET;
-        let within = (self.offsets[half] + self.step % BUCKET) % BUCKET;
+        let (base, offset) = match self.step {
+            step if step < BUCKET => (self.bases[0], self.offsets[0]),
+            step if step < Self::SLOTS_MAX => (self.bases[1], self.offsets[1]),
+            _ => return None,
+        };
+        let within = (offset + self.step) % BUCKET;
         self.step += 1;
-        Some(self.bases[half] + within)
+        Some(base + within)
     }
 }
 

@@ -344,3 +344,28 @@ fn a_mark_is_never_lost_between_writer_and_sweeper() {
         assert_eq!(seen, 2);
     });
 }
+
+#[test]
+fn what_peers_counted_for_an_expired_key_is_never_added_to_its_successor() {
+    model(2, || {
+        let slots = slots(2);
+        let (old, new) = (key(9, 0), key(7, 0));
+        add(&slots, &old, 100).unwrap();
+        // Fill the other slot, so that the new key must take the old one's.
+        add(&slots, &key(8, 1), 200).unwrap();
+        let daemon = {
+            let slots = Arc::clone(&slots);
+            thread::spawn(move || table(&slots).set_remote(&old, Unit::Second.window_at(200), 500))
+        };
+        let mine = table(&slots).count(&new, 1, 200, &Fixed(200), |_, _| {});
+        daemon.join().unwrap();
+        // The daemon may have been first, and the old key lives on by what it stored.
+        if let Ok(counted) = mine {
+            assert_eq!(counted.remote, 0);
+            let again = table(&slots)
+                .count(&new, 1, 200, &Fixed(200), |_, _| {})
+                .unwrap();
+            assert_eq!(again.remote, 0, "the peers' count of another key");
+        }
+    });
+}

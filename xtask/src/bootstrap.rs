@@ -206,6 +206,29 @@ mod tests {
     }
 
     #[test]
+    fn the_bootstrap_with_both_ways_is_the_other_two_together() {
+        let part = |name: &str, list: &str, part: &str| {
+            let mut bootstrap = Bootstrap::shipped(name).unwrap();
+            named(&mut bootstrap.0, list, part).unwrap().clone()
+        };
+        let listeners = "/static_resources/listeners";
+        let clusters = "/static_resources/clusters";
+        for (name, list, it) in [
+            ("module.yaml", listeners, "module"),
+            ("rls.yaml", listeners, "rls"),
+            ("module.yaml", clusters, "upstream"),
+            ("rls.yaml", clusters, "upstream"),
+            ("rls.yaml", clusters, "meshd"),
+        ] {
+            assert_eq!(
+                part(name, list, it),
+                part("both.yaml", list, it),
+                "{it} of {name}"
+            );
+        }
+    }
+
+    #[test]
     fn both_ways_make_the_same_descriptors() {
         let mut both = Bootstrap::shipped("both.yaml").unwrap();
         let module = both.module_config().unwrap()["rate_limits"].clone();

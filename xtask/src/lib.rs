@@ -11,6 +11,7 @@ pub mod bootstrap;
 pub mod demo;
 pub mod envoy;
 pub mod http;
+pub mod interrupt;
 pub mod load;
 pub mod meshd;
 pub mod process;

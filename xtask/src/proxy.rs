@@ -16,8 +16,8 @@ use crate::http::{self, HttpError};
 use crate::process::{Process, ProcessError};
 use crate::wait::PATIENCE;
 
-/// Where Envoy looks for modules.
-const MODULE_PATH_VARIABLE: &str = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH";
+/// The environment variable that tells Envoy where to look for modules.
+pub const MODULE_PATH_VARIABLE: &str = "ENVOY_DYNAMIC_MODULES_SEARCH_PATH";
 
 /// How to run an Envoy.
 #[derive(Clone, Debug)]

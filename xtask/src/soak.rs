@@ -4,10 +4,11 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use hivemind_shared::window::Unit;
 
 use crate::artifacts::Profile;
+use crate::interrupt;
 use crate::load::{Load, Report};
 use crate::site::{MODULE, Site, Tools};
 use crate::table::{Align, Table, grouped};
@@ -68,14 +69,7 @@ impl Outcome {
 ///
 /// When something does not start, and when a number is not exactly what the rules promise.
 pub async fn run(options: &Options) -> anyhow::Result<()> {
-    // Ctrl-C drops whatever is under way, and with it the processes and files.
-    tokio::select! {
-        outcome = show(options) => outcome,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted.context("cannot wait for Ctrl-C")?;
-            bail!("interrupted")
-        }
-    }
+    interrupt::unless(show(options)).await
 }
 
 async fn show(options: &Options) -> anyhow::Result<()> {

@@ -143,6 +143,8 @@ impl<C: Clock> Limiter<C> {
             {
                 Ok(counted) => counted,
                 Err(error) => {
+                    let window = limit.unit.window_at(request.now_s);
+                    status.reset_s = window.seconds_left(request.now_s);
                     let quota = rule.is_some_and(|rule| rule.quota_mode);
                     return votes.add(Vote::Failed { error, quota });
                 }

@@ -20,7 +20,7 @@ pub const PAGE_BYTES: u64 = 4_096;
 pub const MAX_KEYS_MAX: u32 = 1 << 26;
 
 /// Smallest and largest size of one rules buffer.
-pub const RULES_BYTES_RANGE: std::ops::RangeInclusive<u64> = 4_096..=(1 << 30);
+pub const RULES_BYTES_RANGE: std::ops::RangeInclusive<u64> = 4_096..=(1 << 26);
 
 /// Smallest and largest size of a label, a multiple of 64.
 pub const LABEL_BYTES_RANGE: std::ops::RangeInclusive<u64> = 64..=1_024;

@@ -48,7 +48,7 @@ pub struct RegionOptions {
     pub mode: u32,
     /// Bytes kept of each key in readable form: 64 to 1,024, a multiple of 64.
     pub label_bytes: u64,
-    /// Bytes for the compiled rules, twice: 4,096 to 2^30, a multiple of 4,096.
+    /// Bytes for the compiled rules, twice: 4,096 to 2^26, a multiple of 4,096.
     pub rules_bytes: u64,
     /// The mesh's hash key. `None`: an existing region keeps its own, a new one draws one.
     pub hash_key: Option<[u8; 16]>,

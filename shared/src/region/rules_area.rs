@@ -61,7 +61,6 @@ pub(super) fn read(
     buffers: [&[AtomicWord]; 2],
     generation_word: &AtomicWord,
 ) -> Result<(u64, Vec<u8>), LoadRulesError> {
-    let mut what = "they changed while being read";
     for _ in 0..READS_MAX {
         // Acquire, pairs with PUBLISH.
         let generation = generation_word.load(Ordering::Acquire);
@@ -91,15 +90,19 @@ pub(super) fn read(
         if generation_word.load(Ordering::Relaxed) != generation {
             continue;
         }
-        match copied {
+        // Nobody writes to the buffer of the current generation: reading again would show the same.
+        let what = match copied {
             Some(bytes) if written_as == generation && checksum(&bytes, generation) == sum => {
                 return Ok((generation, bytes));
             }
-            Some(_) => what = "their check sum is wrong",
-            None => what = "their length is beyond the buffer",
-        }
+            Some(_) => "their check sum is wrong",
+            None => "their length is beyond the buffer",
+        };
+        return Err(LoadRulesError::Unreadable { what });
     }
-    Err(LoadRulesError::Unreadable { what })
+    Err(LoadRulesError::Unreadable {
+        what: "they changed while being read",
+    })
 }
 
 #[cfg(test)]

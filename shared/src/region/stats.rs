@@ -57,9 +57,11 @@ impl StatsCell {
         if addend == 0 {
             return;
         }
+        let after = before.saturating_add(addend);
+        // An addend beyond what a counter holds must not turn the sum over.
+        let addend = addend.min(u64::from(u32::MAX));
         // Relaxed all: sums for people, they order nothing.
         self.total_hits.fetch_add(addend, Ordering::Relaxed);
-        let after = before.saturating_add(addend);
         // Three quarters are below the threshold however it is rounded, and cheaper to compute.
         if after <= u64::from(limit) * 3 / 4 {
             return;

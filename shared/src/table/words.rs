@@ -3,9 +3,9 @@
 use crate::fingerprint::Fingerprint;
 use crate::window::Unit;
 
-/// Bits of a slot's life number. It wraps after 16,384 keys have followed one another in a slot, each
-/// at least a window long: a thread would have to sleep for hours between two instructions to meet
-/// the same number again.
+/// Bits of a slot's life number. It wraps after 16,384 claims of a slot; a claim that counted holds it
+/// for two windows at least, so a thread would have to sleep for hours between two instructions to
+/// meet the same number again.
 const LIFE_BITS: u32 = 14;
 const LIFE_MASK: u64 = (1 << LIFE_BITS) - 1;
 

@@ -126,7 +126,7 @@ fn instruction_table(counts: &Counts) -> Table {
             scenario.name(),
             signed(*count),
             shown(above(Scenario::NoFilter)),
-            shown(above(Scenario::EmptyModule)),
+            shown(above(Scenario::EmptyModule).filter(|_| scenario.is_our_module())),
             share,
         ]);
     }

@@ -10,7 +10,7 @@ mod scenario;
 mod throughput;
 mod tool;
 
-use anyhow::{Context as _, bail};
+use crate::interrupt;
 
 /// What can be measured.
 #[derive(Clone, Debug, clap::Subcommand)]
@@ -27,20 +27,13 @@ pub enum Options {
 ///
 /// When a program is missing, does not start, or gives answers that spoil the measurement.
 pub async fn run(options: &Options) -> anyhow::Result<()> {
-    let measured = async {
+    interrupt::unless(async {
         match options {
             Options::Envoy(options) => envoy::run(options).await,
             Options::Rls(options) => rls::run(options).await,
         }
-    };
-    // Ctrl-C drops whatever is under way, and with it the processes and files.
-    tokio::select! {
-        outcome = measured => outcome,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted.context("cannot wait for Ctrl-C")?;
-            bail!("interrupted")
-        }
-    }
+    })
+    .await
 }
 
 /// The value in the middle, of which as many are above as below; 0 of none.

@@ -9,6 +9,7 @@ use std::io::Write as _;
 use anyhow::{Context as _, bail};
 
 use crate::artifacts::Profile;
+use crate::interrupt;
 use crate::proxy::Proxy;
 use crate::site::{MODULE, RLS, Site, Tools};
 use crate::{say, workspace};
@@ -36,17 +37,22 @@ pub struct Options {
 ///
 /// When something does not start, and when a number is not what the rules promise.
 pub async fn run(options: &Options) -> anyhow::Result<()> {
-    // Ctrl-C drops whatever is under way, and with it the processes and files.
-    tokio::select! {
-        outcome = show(options) => outcome,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted.context("cannot wait for Ctrl-C")?;
-            bail!("interrupted")
-        }
+    let shown = interrupt::unless(show(options)).await?;
+    if options.keep {
+        keep(&shown.site, &shown.proxy).await?;
     }
+    shown.verdict.check()
 }
 
-async fn show(options: &Options) -> anyhow::Result<()> {
+/// What is there after the bursts.
+struct Shown {
+    // Dropped in this order: Envoy before the files it uses.
+    proxy: Proxy,
+    site: Site,
+    verdict: Verdict,
+}
+
+async fn show(options: &Options) -> anyhow::Result<Shown> {
     say!("building meshd, hivectl and the module");
     let profile = if options.release {
         Profile::Release
@@ -72,11 +78,11 @@ async fn show(options: &Options) -> anyhow::Result<()> {
     write!(out, "\n{}\n", verdict.table())?;
     write!(out, "The region, as `hivectl ls` shows it:\n\n{counters}\n")?;
     out.flush()?;
-    drop(out);
-    if options.keep {
-        keep(&site, &proxy).await?;
-    }
-    verdict.check()
+    Ok(Shown {
+        proxy,
+        site,
+        verdict,
+    })
 }
 
 /// What the inspection tool says about the site's region.
@@ -131,5 +137,5 @@ async fn keep(site: &Site, proxy: &Proxy) -> anyhow::Result<()> {
     )?;
     out.flush()?;
     drop(out);
-    std::future::pending().await
+    interrupt::asked_to_end().await
 }

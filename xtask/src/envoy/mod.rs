@@ -88,7 +88,7 @@ pub enum EnvoyError {
     },
 }
 
-/// The Envoy named by `HIVEMIND_ENVOY`, if one is.
+/// The Envoy named by `HIVEMIND_ENVOY`, if one is. A relative path is taken from the workspace root.
 ///
 /// # Errors
 ///
@@ -97,7 +97,8 @@ pub fn named() -> Result<Option<PathBuf>, EnvoyError> {
     let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) else {
         return Ok(None);
     };
-    let path = PathBuf::from(path);
+    // Cargo runs tests in their package's directory, not where the user typed the command.
+    let path = workspace::root().join(path);
     match version_line(&path) {
         Ok(_) => Ok(Some(path)),
         Err(reason) => Err(EnvoyError::Named { path, reason }),

@@ -76,6 +76,11 @@ impl Scenario {
         ]
     }
 
+    /// Whether this is our module, which an empty one can be compared with.
+    pub(super) fn is_our_module(self) -> bool {
+        matches!(self, Self::ModuleByAddress | Self::ModuleByHeader { .. })
+    }
+
     /// What the tables call it.
     pub(super) fn name(self) -> String {
         match self {

@@ -312,7 +312,8 @@ mod tests {
     fn a_directory_is_no_region() {
         let place = Place::with(None);
         let attachment = Attachment::new(place.directory.path(), 1);
-        assert!(matches!(&**attachment.state().load(), State::Detached(_)));
+        let state = attachment.state().load();
+        assert!(matches!(&**state, State::Detached(error) if error.cause() == "region_unreadable"));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hivemind_shared::rules::files;
 use hivemind_shared::rules::source::{self, Options as ParseOptions};
-use hivemind_shared::yaml::{Problems, Source};
+use hivemind_shared::yaml::Problems;
 
 use crate::failure::Failure;
 use crate::text::count;
@@ -29,7 +29,7 @@ pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure
         let (files, unreadable) = files::read(path);
         problems.extend(unreadable);
         for file in files {
-            match Source::from_bytes(file.path.to_string_lossy(), file.bytes) {
+            match file.source() {
                 Ok(source) => sources.push(source),
                 Err(problem) => problems.push(problem),
             }

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hivemind_shared::rules::files::{self, RulesFile};
 use hivemind_shared::rules::{RuleSet, source};
-use hivemind_shared::yaml::{Problem, Problems, Severity, Source};
+use hivemind_shared::yaml::{Problem, Problems, Severity};
 use serde::Serialize;
 use tracing::{error, info, warn};
 
@@ -42,7 +42,7 @@ fn compile(files: Vec<RulesFile>) -> Result<(LoadedRules, Problems), Problems> {
     let mut problems = Problems::default();
     let mut sources = Vec::with_capacity(files.len());
     for file in &files {
-        match Source::from_bytes(file.path.to_string_lossy(), file.bytes.clone()) {
+        match file.source() {
             Ok(source) => sources.push(source),
             Err(problem) => problems.push(problem),
         }

@@ -44,10 +44,18 @@ pub(crate) struct Hits {
     pub(crate) shadow: bool,
 }
 
+/// Most hits of one call that statistics count: one more than the largest limit.
+const ADDEND_MAX: u64 = 1 << 32;
+
 impl StatsCell {
     /// Adds a call. One atomic add for a call that is well within its limit.
     #[inline]
     pub(crate) fn record(&self, hits: Hits) {
+        // More than any limit is enough; the sums must not turn over.
+        let hits = Hits {
+            addend: hits.addend.min(ADDEND_MAX),
+            ..hits
+        };
         let Hits {
             before,
             addend,
@@ -58,8 +66,6 @@ impl StatsCell {
             return;
         }
         let after = before.saturating_add(addend);
-        // An addend beyond what a counter holds must not turn the sum over.
-        let addend = addend.min(u64::from(u32::MAX));
         // Relaxed all: sums for people, they order nothing.
         self.total_hits.fetch_add(addend, Ordering::Relaxed);
         // Three quarters are below the threshold however it is rounded, and cheaper to compute.
@@ -183,6 +189,13 @@ mod tests {
             shadow: true,
         });
         assert_eq!((cell.read().over_limit, cell.read().shadow_mode), (3, 3));
+    }
+
+    #[test]
+    fn calls_with_any_number_of_hits_leave_sums_that_did_not_turn_over() {
+        let stats = record(&[(0, u64::MAX, u32::MAX), (u64::from(u32::MAX), u64::MAX, 10)]);
+        assert_eq!((stats.total_hits, stats.within_limit), (2 << 32, 0));
+        assert!(stats.over_limit <= stats.total_hits, "{stats:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::yaml::{Problem, Problems};
+use crate::yaml::{Problem, Problems, Source};
 
 /// Bytes of one rules file that are read, the same as the YAML reader's own limit.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
@@ -52,6 +52,17 @@ pub struct RulesFile {
     pub path: PathBuf,
     /// What was in it.
     pub bytes: Vec<u8>,
+}
+
+impl RulesFile {
+    /// Its text, for the reader of rules.
+    ///
+    /// # Errors
+    ///
+    /// When it is not UTF-8.
+    pub fn source(&self) -> Result<Source, Problem> {
+        Source::from_bytes(self.path.to_string_lossy(), self.bytes.clone())
+    }
 }
 
 /// Reads every file of [`find`]. What cannot be read is among the problems, and the rest is there all

@@ -1,0 +1,3 @@
+//! Runs hundreds of meshes in one process.
+
+#![forbid(unsafe_code)]

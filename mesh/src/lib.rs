@@ -16,7 +16,9 @@
 pub mod counters;
 pub mod drops;
 pub mod membership;
+pub mod node;
 pub mod outbox;
+pub mod region;
 pub mod seal;
 pub mod settings;
 pub mod status;

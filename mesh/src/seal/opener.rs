@@ -8,10 +8,16 @@ use super::runs::{Run, Runs};
 use super::session::{Cluster, SessionKey};
 use crate::drops::DropCause;
 
-/// Senders that are remembered at most, about 2 KiB each; see [`super`] for who is forgotten.
+/// Senders that are remembered at most, about 2 KiB each. If there are more, those not heard for longest
+/// are forgotten: their next datagram is taken like a first one, and a recorded one of theirs as well.
 pub const SENDERS_MAX: usize = 2_048;
 
 /// Opens datagrams of peers, each once.
+///
+/// Of each actor one run is listened to: the first one heard, until there is one of a higher incarnation.
+/// What came before this opener began is not known, so a recorded datagram of an actor not heard yet
+/// opens. Counts do not mind, as merging keeps the larger one; whoever acts on anything else in a body
+/// must bear to see it again.
 pub struct Opener {
     cluster: Cluster,
     own: SenderId,

@@ -6,7 +6,6 @@
 //! To be forgotten costs a sender nothing: its next datagram is taken like a first one. But a recorded
 //! datagram of a forgotten sender is taken as well, once, as it is by a host that has just started.
 //! Counts do not mind: merging keeps the larger one, and what was counted once is never too large.
-//! Whoever acts on anything else in a body must bear to see it again.
 
 use std::collections::BTreeMap;
 

@@ -47,7 +47,7 @@ pub(super) struct SessionKey {
 }
 
 impl SessionKey {
-    /// Derives it; about two microseconds.
+    /// Derives it, which costs three times what opening a datagram of 1,200 bytes does.
     pub(super) fn derive(
         secret: &[u8; 32],
         id: u32,

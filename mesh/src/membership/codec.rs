@@ -157,9 +157,20 @@ impl foca::Codec<Identity> for Codec {
     }
 }
 
-/// Reads a whole payload and returns how many updates are in it. Foca itself takes some that are not
-/// complete, and looks at the rest of one only after it has used its beginning.
-pub(super) fn check(mut payload: &[u8]) -> Result<usize, MalformedPayload> {
+/// What has to be known about a payload before foca may have it.
+#[derive(Debug)]
+pub(super) struct Outline {
+    /// How many updates are in it.
+    pub(super) updates: usize,
+    /// Whom it is for.
+    pub(super) receiver: Identity,
+    /// The third member it is about.
+    pub(super) third: Option<Identity>,
+}
+
+/// Reads a whole payload. Foca itself takes some that are not complete, and looks at the rest of one
+/// only after it has used its beginning.
+pub(super) fn outline(mut payload: &[u8]) -> Result<Outline, MalformedPayload> {
     if payload.len() > PAYLOAD_BYTES_MAX {
         return Err(MalformedPayload::Long);
     }
@@ -171,11 +182,15 @@ pub(super) fn check(mut payload: &[u8]) -> Result<usize, MalformedPayload> {
     for _ in 0..updates {
         update(&mut payload)?;
     }
-    if payload.is_empty() {
-        Ok(usize::from(updates))
-    } else {
-        Err(MalformedPayload::Trailing)
+    if !payload.is_empty() {
+        return Err(MalformedPayload::Trailing);
     }
+    let (_, _, third) = parts(&header.message);
+    Ok(Outline {
+        updates: usize::from(updates),
+        receiver: header.dst,
+        third: third.copied(),
+    })
 }
 
 fn header(buffer: &mut impl Buf) -> Result<Header<Identity>, MalformedPayload> {

@@ -66,7 +66,7 @@ fn nothing_is_written_where_there_is_no_room() {
 
 #[test]
 fn other_versions_kinds_and_flags_are_refused() {
-    let refused = |bytes: &[u8]| check(bytes).unwrap_err();
+    let refused = |bytes: &[u8]| outline(bytes).unwrap_err();
     assert_eq!(refused(&[0x22; 100]), MalformedPayload::Kind(0x22));
     assert_eq!(refused(&[0x1B; 100]), MalformedPayload::Kind(0x1B));
     // A sender with a state, and one with a bit that has no meaning.

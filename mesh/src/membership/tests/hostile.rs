@@ -139,6 +139,60 @@ fn a_late_payload_of_an_earlier_run_is_nobodys_fault_and_changes_nothing() {
 }
 
 #[test]
+fn having_left_a_node_does_not_object_to_being_called_gone() {
+    let mut node = node();
+    let mut out = Output::new();
+    let hello = payload(foca::Message::Gossip, identity(2, 0), &[]);
+    node.receive(0, &hello, &mut out).unwrap();
+    node.leave(0, &mut out);
+    out.clear();
+    let down = foca::Member::down(identity(ME, 0));
+    let gossip = payload(foca::Message::Gossip, identity(2, 0), &[down]);
+    node.receive(0, &gossip, &mut out).unwrap();
+    assert_eq!(out.messages().len(), 0);
+    assert_eq!(out.events, []);
+}
+
+#[test]
+fn an_earlier_run_of_this_node_is_not_knocked_at() {
+    let mut node = node();
+    let mut out = Output::new();
+    let mut earlier = identity(ME, 0);
+    earlier.incarnation = 0;
+    let gossip = |update| payload(foca::Message::Gossip, identity(2, 0), &[update]);
+    let here = gossip(foca::Member::down(earlier));
+    node.receive(0, &here, &mut out).unwrap();
+    earlier.address = address(3);
+    let elsewhere = gossip(foca::Member::down(earlier));
+    node.receive(0, &elsewhere, &mut out).unwrap();
+    for tick in 0..200 {
+        node.tick(tick * 100 * MS, &mut out);
+    }
+    assert!(out.messages().any(|(to, _)| to == address(2)));
+    assert!(out.messages().all(|(to, _)| to == address(2)));
+}
+
+#[test]
+fn where_an_actor_is_no_longer_nobody_knocks() {
+    let mut node = node();
+    let mut out = Output::new();
+    let elsewhere = Identity {
+        incarnation: 2,
+        address: address(4),
+        ..identity(3, 0)
+    };
+    let updates = [
+        foca::Member::down(identity(3, 0)),
+        foca::Member::alive(elsewhere),
+    ];
+    let gossip = payload(foca::Message::Gossip, identity(2, 0), &updates);
+    node.receive(0, &gossip, &mut out).unwrap();
+    out.clear();
+    node.knock(&mut out);
+    assert_eq!(out.messages().len(), 0);
+}
+
+#[test]
 fn an_announcement_to_oneself_is_not_sent() {
     let mut out = Output::new();
     let me = identity(ME, 0).member();
@@ -224,10 +278,6 @@ proptest! {
             }
             now_us += pause_ms * MS;
             let _ = node.receive(now_us, &payload, &mut out);
-            node.tick(now_us, &mut out);
-        }
-        for _ in 0..300 {
-            now_us += 100 * MS;
             node.tick(now_us, &mut out);
         }
         // Whoever was invented does not answer, and is gone in the end.

@@ -128,9 +128,10 @@ impl Lab {
         self.nodes[node].is_stopped = true;
     }
 
-    /// Lets a stopped node go on; it finds what its socket kept.
+    /// Lets a stopped node go on: first it does what is due, then it finds what its socket kept.
     pub(super) fn go_on(&mut self, node: usize) {
         self.nodes[node].is_stopped = false;
+        self.with(node, |membership, now_us, out| membership.tick(now_us, out));
         for payload in std::mem::take(&mut self.nodes[node].socket) {
             self.receive(node, &payload);
         }

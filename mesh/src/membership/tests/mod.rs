@@ -32,11 +32,11 @@ fn fifty_that_announce_themselves_to_one_know_each_other_soon() {
 
 #[test]
 fn a_killed_node_is_down_everywhere_within_the_bound() {
-    for (preset, count, bound_us) in [
-        (Lan, 2, 4 * S),
-        (Lan, 10, 6 * S),
-        (Lan, 100, 10 * S),
-        (Wan, 10, 30 * S),
+    for (preset, count, patience_us, bound_us) in [
+        (Lan, 2, 2 * S, 4 * S),
+        (Lan, 10, 2 * S, 6 * S),
+        (Lan, 100, 4 * S, 10 * S),
+        (Wan, 10, 12 * S, 30 * S),
     ] {
         let mut longest_us = 0;
         for seed in 0..if count < 100 { 10 } else { 2 } {
@@ -46,6 +46,7 @@ fn a_killed_node_is_down_everywhere_within_the_bound() {
             lab.kill(1);
             let took_us = lab.run_until(bound_us, "down everywhere", |lab| lab.nobody_knows(1));
             assert_eq!(lab.downs_since(since_us), lab.nodes.len() - 1);
+            assert!(took_us > patience_us);
             longest_us = longest_us.max(took_us);
         }
         println!(
@@ -78,11 +79,13 @@ fn a_leaving_node_is_gone_at_once() {
 
 #[test]
 fn a_leaving_node_is_gone_soon_though_most_of_its_goodbyes_are_lost() {
-    let mut lab = Lab::cluster(10, Lan, 4);
-    lab.loss = 0.8;
-    lab.leave(1);
-    lab.loss = 0.3;
-    lab.run_until(2 * S, "gone everywhere", |lab| lab.nobody_knows(1));
+    for seed in 0..10 {
+        let mut lab = Lab::cluster(10, Lan, seed);
+        lab.loss = 0.6;
+        lab.leave(1);
+        lab.loss = 0.3;
+        lab.run_until(2 * S, "gone everywhere", |lab| lab.nobody_knows(1));
+    }
 }
 
 #[test]
@@ -164,15 +167,21 @@ fn a_node_that_was_stopped_for_minutes_comes_back_by_itself() {
 }
 
 #[test]
-fn a_node_that_was_stopped_briefly_suspects_nobody() {
-    let mut lab = Lab::cluster(10, Lan, 9);
-    let since_us = lab.now_us;
-    lab.stop(1);
-    lab.run(S);
-    lab.go_on(1);
-    lab.run(20 * S);
-    assert_eq!(lab.downs_since(since_us), 0);
-    assert!(lab.all_know_all());
+fn a_node_that_was_stopped_suspects_nobody_for_what_it_did_not_hear() {
+    // Somewhere in here an answer is on its way when the node stops.
+    for offset_ms in (0..500).step_by(20) {
+        let mut lab = Lab::cluster(10, Lan, 9);
+        lab.delay_us = 30 * MS..40 * MS;
+        lab.run(S + offset_ms * MS);
+        let since_us = lab.now_us;
+        lab.stop(1);
+        lab.run(S);
+        lab.go_on(1);
+        let node = &lab.nodes[1].membership;
+        assert!((0..10).all(|actor| !node.is_suspect(actor)));
+        lab.run(10 * S);
+        assert_eq!(lab.downs_since(since_us), 0);
+    }
 }
 
 /// Kills node 1, starts `again` at once, and checks that all know it soon, and no other node 1.

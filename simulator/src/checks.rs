@@ -1,13 +1,13 @@
 //! What must be true after a run.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::ops::RangeInclusive;
 
+use hivemind_mesh::drops::DropCause;
 use hivemind_mesh::settings::Settings;
+use hivemind_mesh::status::Status;
 
 use crate::bound::Overshoot;
-use crate::time::{MILLISECOND_US, SECOND_US};
+use crate::failure::{Difference, Failure};
 use crate::traffic::Traffic;
 use crate::world::World;
 
@@ -22,186 +22,6 @@ pub const ACKNOWLEDGEMENT_BYTES: u64 = 128;
 /// Differences that are shown; of the rest only the number.
 const SHOWN: usize = 8;
 
-/// A promise that was not kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Failure {
-    /// Counts are not what they should be once everything is quiet.
-    Counts {
-        /// The first few.
-        first: Vec<Difference>,
-        /// How many there are.
-        count: usize,
-    },
-    /// Counts did not agree in time.
-    Slow {
-        /// The time there was, microseconds.
-        within_us: u64,
-    },
-    /// More passed than the formula allows.
-    Overshoot {
-        /// The key and its window.
-        place: String,
-        /// By how much.
-        overshoot: Overshoot,
-    },
-    /// A hit took longer to the other nodes than it may.
-    Stale {
-        /// The longest, microseconds.
-        longest_us: u64,
-        /// What is allowed, microseconds.
-        allowed_us: u64,
-    },
-    /// A node sent more than it may.
-    Traffic {
-        /// Which.
-        node: usize,
-        /// In which second since the beginning.
-        second: usize,
-        /// Bytes it sent.
-        sent_bytes: u64,
-        /// Bytes it may send.
-        allowed_bytes: u64,
-    },
-    /// A datagram was larger than it may be.
-    Large {
-        /// Its bytes.
-        bytes: usize,
-        /// Bytes it may have.
-        allowed_bytes: usize,
-    },
-    /// Datagrams went to addresses that are no node's.
-    Nowhere {
-        /// How many.
-        datagrams: u64,
-    },
-    /// Requests found no room in their region, which has room for all keys.
-    Uncounted {
-        /// How many.
-        requests: u64,
-    },
-    /// A mesh keeps track of more than it may, or of what nobody counted.
-    Memory {
-        /// Whose.
-        node: usize,
-        /// Of what.
-        what: &'static str,
-        /// How many it has.
-        has: usize,
-        /// How many it may have.
-        allowed: usize,
-    },
-    /// Something panicked.
-    Panic {
-        /// What it said.
-        message: String,
-    },
-}
-
-/// A count that is not what it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// Where.
-    pub node: usize,
-    /// Whose key.
-    pub key: String,
-    /// In which window.
-    pub window: u32,
-    /// Which count: `local`, or `total` with what peers counted.
-    pub what: &'static str,
-    /// What it is.
-    pub has: u64,
-    /// What it should be.
-    pub should: RangeInclusive<u64>,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            node,
-            key,
-            window,
-            what,
-            has,
-            should,
-        } = self;
-        write!(f, "node {node}, {key}, window {window}: {what} {has}")?;
-        match (should.start(), should.end()) {
-            (least, most) if least == most => write!(f, ", should be {least}"),
-            (least, most) => write!(f, ", should be {least} to {most}"),
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ms = |us: u64| us as f64 / MILLISECOND_US as f64;
-        match self {
-            Self::Counts { first, count } => {
-                write!(f, "{count} counts are wrong:")?;
-                for difference in first {
-                    write!(f, "\n  {difference}")?;
-                }
-                if *count > first.len() {
-                    write!(f, "\n  and {} more", count - first.len())?;
-                }
-                Ok(())
-            }
-            Self::Slow { within_us } => {
-                let s = within_us / SECOND_US;
-                write!(f, "counts did not agree within {s} s of quiet")
-            }
-            Self::Overshoot { place, overshoot } => write!(
-                f,
-                "{place}: {} passed of {}, that is {} beyond; with a staleness of {:.1} ms it may be {}",
-                overshoot.passed,
-                overshoot.limit,
-                overshoot.beyond(),
-                ms(overshoot.staleness_us),
-                overshoot.bound
-            ),
-            Self::Stale {
-                longest_us,
-                allowed_us,
-            } => write!(
-                f,
-                "a hit took {:.1} ms to become visible elsewhere, with nothing in its way; \
-                 {:.1} ms are allowed",
-                ms(*longest_us),
-                ms(*allowed_us)
-            ),
-            Self::Traffic {
-                node,
-                second,
-                sent_bytes,
-                allowed_bytes,
-            } => write!(
-                f,
-                "node {node} sent {sent_bytes} bytes in second {second}, {allowed_bytes} are allowed"
-            ),
-            Self::Large {
-                bytes,
-                allowed_bytes,
-            } => write!(
-                f,
-                "a datagram had {bytes} bytes, {allowed_bytes} are allowed"
-            ),
-            Self::Nowhere { datagrams } => {
-                write!(f, "{datagrams} datagrams went to addresses of nobody")
-            }
-            Self::Uncounted { requests } => {
-                write!(f, "{requests} requests found no room in their region")
-            }
-            Self::Memory {
-                node,
-                what,
-                has,
-                allowed,
-            } => write!(f, "node {node} keeps {has} {what}, {allowed} are allowed"),
-            Self::Panic { message } => write!(f, "panic: {message}"),
-        }
-    }
-}
-
 /// One key in one window, as it is and as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreement {
@@ -213,8 +33,8 @@ pub struct Agreement {
     pub alive: u64,
     /// Hits counted by actors that are gone: nodes may know of any number of them, but of the same.
     pub gone: u64,
-    /// Whether counting began again because a clock was set back: then no count is exact.
-    pub is_restarted: bool,
+    /// Whether nodes can be held to the exact counts; otherwise they may have less.
+    pub is_exact: bool,
     /// What each node that runs, and is in this window, has in its region.
     pub readings: Vec<Reading>,
 }
@@ -273,7 +93,7 @@ pub fn agreements(world: &World) -> Vec<Agreement> {
             window: at.number(),
             alive,
             gone: window.total() - alive,
-            is_restarted: window.is_restarted,
+            is_exact: window.is_exact(),
             readings: running()
                 .filter(|(_, host)| host.window(now_us, simulated) == at)
                 .map(reading)
@@ -302,24 +122,21 @@ fn differences(agreement: &Agreement) -> impl Iterator<Item = Difference> + '_ {
     let &Agreement {
         alive,
         gone,
-        is_restarted,
+        is_exact,
         ..
     } = agreement;
     let all = alive + gone;
     let total_of = |reading: &Reading| reading.local + reading.remote;
-    let totals = if is_restarted {
-        0..=all
-    } else {
+    let totals = if is_exact {
         // What is known of actors that are gone is the same everywhere: what most nodes have is right.
         let agreed = most_common(agreement.readings.iter().map(total_of)).clamp(alive, all);
         agreed..=agreed
+    } else {
+        0..=all
     };
     agreement.readings.iter().flat_map(move |reading| {
-        let locals = if is_restarted {
-            0..=reading.counted
-        } else {
-            reading.counted..=reading.counted
-        };
+        let least = if is_exact { reading.counted } else { 0 };
+        let locals = least..=reading.counted;
         let checks = [
             ("local", reading.local, locals),
             ("total", total_of(reading), totals.clone()),
@@ -399,26 +216,41 @@ pub fn uncounted(requests: u64) -> Option<Failure> {
     (requests > 0).then_some(Failure::Uncounted { requests })
 }
 
-/// What a mesh keeps is bounded by its settings and by what there is. Asks every mesh for its status.
-pub fn memory(world: &World, settings: &Settings) -> impl Iterator<Item = Failure> {
-    let actors = world.ledger().actors() as usize;
-    let statuses = world.hosts().iter().enumerate().filter_map(|(node, host)| {
-        let status = host.status(world.now_us())?;
-        Some((node, status))
-    });
-    statuses.flat_map(move |(node, status)| {
-        let kept = [
-            ("keys", status.keys, settings.keys_max),
-            ("actors", status.actors, actors),
-            ("peers", status.peers.len(), actors),
-        ];
-        kept.into_iter()
-            .filter(|(_, has, allowed)| has > allowed)
-            .map(move |(what, has, allowed)| Failure::Memory {
-                node,
-                what,
-                has,
-                allowed,
-            })
-    })
+/// Causes of drops that a network like this one and peers like these can be to blame for: copies, and
+/// clocks that differ.
+const HARMLESS_DROPS: [DropCause; 2] = [DropCause::Replayed, DropCause::OutsideWindows];
+
+/// What a mesh keeps is bounded by its settings and by how many `actors` there were, and it dropped
+/// nothing that an honest peer sent.
+pub fn status(node: usize, status: &Status, settings: &Settings, actors: u32) -> Vec<Failure> {
+    let actors = actors as usize;
+    let kept = [
+        ("keys", status.keys, settings.keys_max),
+        ("actors", status.actors, actors),
+        ("peers", status.peers.len(), actors),
+    ];
+    let memory = kept
+        .into_iter()
+        .filter(|(_, has, allowed)| has > allowed)
+        .map(|(what, has, allowed)| Failure::Memory {
+            node,
+            what,
+            has,
+            allowed,
+        });
+    let is_harmless = |cause: &str| {
+        HARMLESS_DROPS
+            .iter()
+            .any(|harmless| harmless.name() == cause)
+    };
+    let drops = status
+        .drops
+        .iter()
+        .filter(|drop| drop.count > 0 && !is_harmless(&drop.cause))
+        .map(|drop| Failure::Dropped {
+            node,
+            cause: drop.cause.clone(),
+            count: drop.count,
+        });
+    memory.chain(drops).collect()
 }

@@ -18,6 +18,7 @@ pub mod bound;
 pub mod checks;
 pub mod clock;
 pub mod draw;
+pub mod failure;
 pub mod fault;
 pub mod histogram;
 pub mod host;

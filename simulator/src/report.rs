@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::bound::Overshoot;
-use crate::checks::Failure;
+use crate::failure::Failure;
 use crate::network::Quality;
 use crate::time::MILLISECOND_US;
 

@@ -3,7 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::bound::Overshoot;
-use crate::checks::{self, Failure};
+use crate::checks;
+use crate::failure::Failure;
 use crate::report::{Rate, Report};
 use crate::scenario::{Scenario, WARM_UP_US};
 use crate::time::SECOND_US;
@@ -14,24 +15,27 @@ use crate::world::{World, WorldError};
 /// # Errors
 /// When the scenario itself is wrong, or there is no memory.
 pub fn run(scenario: &Scenario) -> Result<Report, WorldError> {
-    let mut report = blank(scenario);
-    // Whatever a panic leaves behind is dropped, but for the report, which is only written once
-    // everything went well.
-    let outcome = catch_unwind(AssertUnwindSafe(|| go(scenario, &report)));
-    match outcome {
+    match unless_panic(|| go(scenario)) {
         Ok(finished) => finished,
-        Err(payload) => {
-            let text = payload.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-            report.failures.push(Failure::Panic {
-                message: text.unwrap_or("without a message").to_owned(),
-            });
-            Ok(report)
-        }
+        Err(failure) => Ok(Report {
+            failures: vec![failure],
+            ..blank(scenario)
+        }),
     }
 }
 
-fn go(scenario: &Scenario, blank: &Report) -> Result<Report, WorldError> {
+/// Does something and makes a panic in it a failure. Whatever it was about must not be used after one.
+fn unless_panic<T>(act: impl FnOnce() -> T) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(act)).map_err(|payload| {
+        let text = payload.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+        Failure::Panic {
+            message: text.unwrap_or("without a message").to_owned(),
+        }
+    })
+}
+
+fn go(scenario: &Scenario) -> Result<Report, WorldError> {
     let mut world = World::new(scenario)?;
     world.run_until(scenario.quiet_from_us())?;
     let converged_us = world.converge(scenario.converge_within_us)?;
@@ -63,7 +67,11 @@ fn go(scenario: &Scenario, blank: &Report) -> Result<Report, WorldError> {
     }
     failures.extend(checks::traffic(world.traffic(), settings));
     failures.extend(checks::uncounted(ledger.uncounted));
-    failures.extend(checks::memory(&world, settings));
+    // A panic here leaves the other findings to be read.
+    match unless_panic(|| statuses(&world, scenario)) {
+        Ok(found) => failures.extend(found),
+        Err(failure) => failures.push(failure),
+    }
     Ok(Report {
         requests: ledger.requests,
         overshoot: worst,
@@ -75,7 +83,7 @@ fn go(scenario: &Scenario, blank: &Report) -> Result<Report, WorldError> {
         converged_us,
         trace: world.trace().number(),
         failures,
-        ..blank.clone()
+        ..blank(scenario)
     })
 }
 
@@ -102,6 +110,16 @@ fn overshoots(
             );
             (name, overshoot)
         })
+        .collect()
+}
+
+/// What every mesh that runs says about itself.
+fn statuses(world: &World, scenario: &Scenario) -> Vec<Failure> {
+    let actors = world.ledger().actors();
+    let hosts = world.hosts().iter().enumerate();
+    hosts
+        .filter_map(|(node, host)| Some((node, host.status(world.now_us())?)))
+        .flat_map(|(node, status)| checks::status(node, &status, &scenario.settings, actors))
         .collect()
 }
 

@@ -2,8 +2,12 @@
 
 use hivemind_shared::window::Window;
 
+use crate::clock::NodeClock;
 use crate::histogram::Histogram;
 use crate::window_ledger::WindowLedger;
+
+/// How much too early a window may begin by a node's clock, seconds, for others to go along.
+const NEAR_S: u64 = 1;
 
 /// The windows of one key, by number.
 pub type KeyWindows = Vec<(Window, WindowLedger)>;
@@ -94,6 +98,8 @@ impl Ledger {
         }
         let (_, window) = &mut windows[place];
         window.is_restarted |= was_later;
+        let true_s = NodeClock::default().now(now_us).unix_s();
+        window.is_early |= counted.window.start_s() > true_s + NEAR_S;
         window.hit(now_us, node, actor, hits, limit, counted.passed);
     }
 
@@ -148,14 +154,19 @@ mod tests {
     use hivemind_shared::window::Unit;
 
     use super::*;
+    use crate::clock::START_UNIX_US;
     use crate::host::Hit;
 
     fn hit(ledger: &mut Ledger, node: usize, now_s: u64) {
+        hit_at(ledger, 0, node, now_s);
+    }
+
+    fn hit_at(ledger: &mut Ledger, now_us: u64, node: usize, now_s: u64) {
         let counted = Hit {
             window: Unit::Minute.window_at(now_s),
             passed: true,
         };
-        ledger.hit(0, node, 0, counted, 1, 100);
+        ledger.hit(now_us, node, 0, counted, 1, 100);
     }
 
     fn restarted(ledger: &Ledger) -> Vec<bool> {
@@ -184,6 +195,24 @@ mod tests {
             hit(&mut ledger, node, now_s);
         }
         assert_eq!(restarted(&ledger), [false, true, true]);
+    }
+
+    #[test]
+    fn a_clock_far_ahead_makes_a_window_early_and_a_little_skew_does_not() {
+        let mut ledger = Ledger::new(1, 2);
+        let now_s = START_UNIX_US / 1_000_000;
+        for ahead_s in [0, 60, 120] {
+            hit(&mut ledger, 0, now_s + ahead_s);
+        }
+        hit_at(&mut ledger, 59 * 1_000_000 + 500_000, 0, now_s + 60);
+        let early: Vec<_> = ledger
+            .iter()
+            .map(|(_, _, window)| window.is_early)
+            .collect();
+        assert_eq!(early, [false, true, true]);
+        let mut ledger = Ledger::new(1, 2);
+        hit_at(&mut ledger, 59 * 1_000_000 + 500_000, 0, now_s + 60);
+        assert!(ledger.windows(0)[0].1.is_exact());
     }
 
     #[test]

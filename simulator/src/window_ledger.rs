@@ -59,6 +59,9 @@ pub struct WindowLedger {
     /// Whether a clock was set back out of a later window: then the count began again, and only so much
     /// can be said about it.
     pub is_restarted: bool,
+    /// Whether a clock far ahead counted here before others could know that there is such a window:
+    /// they may refuse to hear of it.
+    pub is_early: bool,
 }
 
 impl WindowLedger {
@@ -112,6 +115,11 @@ impl WindowLedger {
                 staleness.add(now_us - hit.at_us);
             }
         });
+    }
+
+    /// Whether nodes can be held to the exact counts.
+    pub const fn is_exact(&self) -> bool {
+        !self.is_restarted && !self.is_early
     }
 
     /// Forgets what a node saw: its region is gone.

@@ -203,7 +203,7 @@ impl World {
             hosts.filter(|(_, host)| host.is_running())
         };
         self.ledger.iter().all(|(key, at, window)| {
-            if window.is_restarted {
+            if !window.is_exact() {
                 return true;
             }
             let own = |node| window.counted(self.ledger.actor_of(node));

@@ -6,10 +6,10 @@
 )]
 
 use hivemind_mesh::settings::Settings;
+use hivemind_mesh::status::{CauseCount, ProbeStatus, Status};
 use hivemind_simulator::bound::Overshoot;
-use hivemind_simulator::checks::{
-    self, ACKNOWLEDGEMENT_BYTES, Agreement, CONTROL_BYTES, Failure, Reading,
-};
+use hivemind_simulator::checks::{self, ACKNOWLEDGEMENT_BYTES, Agreement, CONTROL_BYTES, Reading};
+use hivemind_simulator::failure::Failure;
 use hivemind_simulator::named::{Size, named};
 use hivemind_simulator::run::run;
 use hivemind_simulator::time::SECOND_US;
@@ -29,7 +29,7 @@ fn right() -> Agreement {
         window: 9,
         alive: 12,
         gone: 0,
-        is_restarted: false,
+        is_exact: true,
         readings: vec![reading(0, 5, 7), reading(1, 7, 5), reading(2, 0, 12)],
     }
 }
@@ -99,7 +99,7 @@ fn of_an_actor_that_is_gone_any_part_may_be_known_but_the_same_everywhere() {
 fn a_count_that_began_again_may_be_too_small_but_never_too_large() {
     let restarted = |change: fn(&mut Reading)| {
         let mut agreement = right();
-        agreement.is_restarted = true;
+        agreement.is_exact = false;
         change(&mut agreement.readings[0]);
         says(agreement)
     };
@@ -212,6 +212,58 @@ fn a_request_without_room_is_reported() {
     assert_eq!(
         checks::uncounted(3).unwrap().to_string(),
         "3 requests found no room in their region"
+    );
+}
+
+/// A mesh that keeps so many keys and actors, and dropped this.
+fn status(keys: usize, actors: usize, drops: &[(&str, u64)]) -> Vec<String> {
+    let drops = drops.iter().map(|&(cause, count)| CauseCount {
+        cause: cause.to_owned(),
+        count,
+    });
+    let status = Status {
+        actor: String::new(),
+        name: String::new(),
+        address: ([10, 0, 0, 1], 7946).into(),
+        cluster: String::new(),
+        sealed: false,
+        joined: true,
+        keys,
+        actors,
+        peers: Vec::new(),
+        traffic: Vec::new(),
+        drops: drops.collect(),
+        probe: ProbeStatus::default(),
+        overshoot: Vec::new(),
+    };
+    let settings = Settings {
+        keys_max: 10,
+        ..Settings::new("test")
+    };
+    let failures = checks::status(7, &status, &settings, 3);
+    failures.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_mesh_that_keeps_too_much_is_reported() {
+    assert!(status(10, 3, &[]).is_empty());
+    assert_eq!(status(11, 3, &[]), ["node 7 keeps 11 keys, 10 are allowed"]);
+    assert_eq!(status(10, 4, &[]), ["node 7 keeps 4 actors, 3 are allowed"]);
+}
+
+#[test]
+fn a_mesh_that_drops_what_honest_peers_sent_is_reported() {
+    assert!(
+        status(
+            0,
+            0,
+            &[("replayed", 9), ("outside_windows", 9), ("no_room", 0)]
+        )
+        .is_empty()
+    );
+    assert_eq!(
+        status(0, 0, &[("bad_content", 2)]),
+        ["node 7 dropped 2 times for `bad_content`"]
     );
 }
 

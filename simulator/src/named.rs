@@ -71,14 +71,19 @@ pub fn named(name: &str, seed: u64, size: Size) -> Option<Scenario> {
         _ => return None,
     };
     let mut scenario = make(seed, size);
-    if size == Size::Small {
-        scenario.replay += " --small";
-    }
+    note_size(&mut scenario, size);
     Some(scenario)
 }
 
+/// Makes the command that runs a scenario again run it at its size.
+fn note_size(scenario: &mut Scenario, size: Size) {
+    if size == Size::Small {
+        scenario.replay += " --small";
+    }
+}
+
 /// A scenario with the usual demand: one key far over its limit every second, some around theirs, many
-/// far below, and one that a single node asks for.
+/// far below, some of those hardly ever, and one that a single node asks for.
 fn usual(name: &str, seed: u64, size: Size, nodes: usize) -> Scenario {
     let demand = |keys, limit, unit, requests_per_s, spread| Demand {
         keys,
@@ -98,6 +103,8 @@ fn usual(name: &str, seed: u64, size: Size, nodes: usize) -> Scenario {
             demand(20, 100_000, Unit::Hour, 400.0, Spread::Even),
             demand(1, 500, Unit::Hour, 100.0, Spread::One { node: nodes - 1 }),
             demand(2, 800, Unit::Day, 300.0, Spread::Even),
+            // Most of these are asked for once or twice: nothing later makes up for news that got lost.
+            demand(500, 100, Unit::Hour, 100.0, Spread::Even),
         ],
         traffic_until_us: WARM_UP_US + size.pick(5, 17) * SECOND_US,
         ..Scenario::new(name, seed, nodes)
@@ -184,6 +191,7 @@ fn stops(scenario: &mut Scenario, down_us: u64, stop: impl Fn(usize) -> Fault) {
 
 fn crashes(seed: u64, size: Size) -> Scenario {
     let mut scenario = usual("crashes", seed, size, size.nodes(5, 20));
+    scenario.quality.loss = 0.05;
     stops(&mut scenario, 900 * MILLISECOND_US, |node| Fault::Kill {
         node,
     });
@@ -192,6 +200,7 @@ fn crashes(seed: u64, size: Size) -> Scenario {
 
 fn lost_regions(seed: u64, size: Size) -> Scenario {
     let mut scenario = usual("lost_regions", seed, size, size.nodes(5, 20));
+    scenario.quality.loss = 0.05;
     stops(&mut scenario, 1_500 * MILLISECOND_US, |node| {
         Fault::LoseHost { node }
     });
@@ -212,6 +221,7 @@ fn join_storm(seed: u64, size: Size) -> Scenario {
 fn rolling_restart(seed: u64, size: Size) -> Scenario {
     let nodes = size.nodes(5, 20);
     let mut scenario = usual("rolling_restart", seed, size, nodes);
+    scenario.quality.loss = 0.05;
     for node in 0..nodes {
         let leave_us = WARM_UP_US + SECOND_US + node as u64 * 800 * MILLISECOND_US;
         scenario.faults.extend([
@@ -318,6 +328,7 @@ pub fn table(seed: u64, size: Size) -> Vec<Scenario> {
                     from_us: WARM_UP_US,
                 }];
                 scenario.traffic_until_us = WARM_UP_US + seconds * SECOND_US;
+                note_size(&mut scenario, size);
                 scenarios.push(scenario);
             }
         }

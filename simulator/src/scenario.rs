@@ -101,3 +101,32 @@ impl Scenario {
         undisturbed.then(|| 2 * self.settings.tick_us + self.quality.delay_us_max())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{Fault, TimedFault};
+
+    #[test]
+    fn only_where_nothing_is_in_the_way_counts_have_to_be_prompt() {
+        let scenario = Scenario::new("test", 1, 3);
+        // Two ticks of 5 ms, and 0.35 ms of network.
+        assert_eq!(scenario.prompt_us(), Some(10_350));
+        let mut lossy = scenario.clone();
+        lossy.quality.loss = 0.01;
+        assert_eq!(lossy.prompt_us(), None);
+        let mut skewed = scenario.clone();
+        skewed.nodes[1].clock.offset_us = 1;
+        assert_eq!(skewed.prompt_us(), None);
+    }
+
+    #[test]
+    fn it_is_quiet_after_the_last_fault() {
+        let mut scenario = Scenario::new("test", 1, 3);
+        assert_eq!(scenario.quiet_from_us(), scenario.traffic_until_us);
+        let at_us = scenario.traffic_until_us + 1;
+        let fault = Fault::Heal;
+        scenario.faults.push(TimedFault { at_us, fault });
+        assert_eq!(scenario.quiet_from_us(), at_us);
+    }
+}

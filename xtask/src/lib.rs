@@ -18,6 +18,7 @@ pub mod process;
 pub mod progress;
 pub mod proxy;
 pub mod scratch;
+pub mod simulate;
 pub mod site;
 pub mod soak;
 pub mod table;

@@ -7,16 +7,22 @@
 mod carrier;
 mod host;
 mod impairment;
+mod node;
 mod packet;
 mod privilege;
 mod wire;
+mod worker;
 
 use std::io;
 
 pub use host::{Host, HostError, INTERFACE};
 pub use impairment::Impairment;
+pub use node::{Node, NodeError, Port};
 pub use privilege::{Obstacle, Place, PrivilegeError, SKIP_VARIABLE, as_root_of_a_namespace};
 pub use wire::{Counters, Wire};
+pub use worker::{Counting, Counts, Key, Worker, WorkerError};
+
+use crate::site::Tools;
 
 /// Something about a lab went wrong.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +33,9 @@ pub enum LabError {
     /// There is no wire.
     #[error("the wire between the hosts: {0}")]
     Wire(#[source] io::Error),
+    /// A host could not be furnished.
+    #[error(transparent)]
+    Node(#[from] NodeError),
 }
 
 /// Hosts and the wire between them, with nothing on them.
@@ -49,5 +58,30 @@ impl Network {
         let (hosts, ends) = started?.into_iter().unzip();
         let wire = Wire::connect(seed, ends).map_err(LabError::Wire)?;
         Ok(Self { hosts, wire })
+    }
+}
+
+/// A network whose every host has a region and a meshd, not started yet.
+#[derive(Debug)]
+pub struct Lab {
+    /// The hosts.
+    pub nodes: Vec<Node>,
+    /// The wire; it knows the nodes by their index.
+    pub wire: Wire,
+}
+
+impl Lab {
+    /// Furnishes up to 254 hosts, all with these rules.
+    ///
+    /// # Errors
+    ///
+    /// [`LabError`] when the system does not allow it.
+    pub async fn start(tools: &Tools, rules: &str, hosts: u8, seed: u64) -> Result<Self, LabError> {
+        let Network { hosts, wire } = Network::start(hosts, seed)?;
+        let mut nodes = Vec::with_capacity(hosts.len());
+        for host in hosts {
+            nodes.push(Node::new(host, tools, rules).await?);
+        }
+        Ok(Self { nodes, wire })
     }
 }

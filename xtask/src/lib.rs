@@ -12,6 +12,7 @@ pub mod demo;
 pub mod envoy;
 pub mod http;
 pub mod interrupt;
+pub mod lab;
 pub mod load;
 pub mod meshd;
 pub mod process;

@@ -13,13 +13,23 @@
 
 #![forbid(unsafe_code)]
 
+pub mod book;
+mod budget;
 pub mod counters;
 pub mod drops;
+mod flights;
+mod join;
+mod link;
 pub mod membership;
 pub mod node;
 pub mod outbox;
+mod overshoot;
+mod probe;
 pub mod region;
 pub mod seal;
 pub mod settings;
 pub mod status;
 pub mod time;
+mod traffic;
+pub mod urgency;
+pub mod wire;

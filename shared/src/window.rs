@@ -81,15 +81,22 @@ impl Unit {
             .find(|unit| unit.name().eq_ignore_ascii_case(name))
     }
 
+    /// The window of this unit with this number.
+    pub const fn window(self, number: u32) -> Window {
+        let number = if number > Window::NUMBER_MAX {
+            Window::NUMBER_MAX
+        } else {
+            number
+        };
+        Window { number, unit: self }
+    }
+
     /// The window that `now_s` (Unix time in seconds) falls into.
     #[inline]
     pub fn window_at(self, now_s: u64) -> Window {
         // Saturates in the year 2106 for seconds; counts then stay in the last window.
         let number = u32::try_from(now_s / u64::from(self.seconds())).unwrap_or(u32::MAX);
-        Window {
-            number: number.min(Window::NUMBER_MAX),
-            unit: self,
-        }
+        self.window(number)
     }
 }
 

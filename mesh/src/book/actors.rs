@@ -1,0 +1,133 @@
+//! Whose counts there are: each actor as a small number, and the sums of what it counted.
+
+use std::collections::BTreeMap;
+
+use hivemind_shared::table::Key;
+
+use super::digest::Group;
+use super::{ACTORS_MAX, is_near};
+
+/// An actor's number in this book; used again once the actor has no counts left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ActorIndex(u16);
+
+/// This node.
+pub const OWN: ActorIndex = ActorIndex(0);
+
+#[derive(Debug)]
+struct Actor {
+    id: u64,
+    groups: Vec<Group>,
+}
+
+/// All actors.
+#[derive(Debug)]
+pub(super) struct Actors {
+    by_id: BTreeMap<u64, ActorIndex>,
+    actors: Vec<Option<Actor>>,
+}
+
+impl Actors {
+    pub(super) fn new(own: u64) -> Self {
+        Self {
+            by_id: BTreeMap::from([(own, OWN)]),
+            actors: vec![Some(Actor {
+                id: own,
+                groups: Vec::new(),
+            })],
+        }
+    }
+
+    pub(super) fn find(&self, id: u64) -> Option<ActorIndex> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(super) fn id(&self, actor: ActorIndex) -> Option<u64> {
+        Some(self.actors.get(usize::from(actor.0))?.as_ref()?.id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (ActorIndex, u64)> {
+        self.by_id.iter().map(|(&id, &index)| (index, id))
+    }
+
+    pub(super) fn find_or_add(&mut self, id: u64) -> Option<ActorIndex> {
+        if let Some(index) = self.find(id) {
+            return Some(index);
+        }
+        let free = self.actors.iter().position(Option::is_none);
+        let place = free.unwrap_or(self.actors.len());
+        if place >= ACTORS_MAX {
+            return None;
+        }
+        let actor = Some(Actor {
+            id,
+            groups: Vec::new(),
+        });
+        if place == self.actors.len() {
+            self.actors.push(actor);
+        } else {
+            self.actors[place] = actor;
+        }
+        let index = ActorIndex(u16::try_from(place).ok()?);
+        self.by_id.insert(id, index);
+        Some(index)
+    }
+
+    pub(super) fn groups(&self, actor: ActorIndex) -> &[Group] {
+        let found = self.actors.get(usize::from(actor.0));
+        found
+            .and_then(Option::as_ref)
+            .map_or(&[], |actor| &actor.groups)
+    }
+
+    /// Notes that an actor's count went from one number to another.
+    pub(super) fn change(
+        &mut self,
+        actor: ActorIndex,
+        key: &Key,
+        window: u32,
+        before: u32,
+        after: u32,
+    ) {
+        let Some(Some(actor)) = self.actors.get_mut(usize::from(actor.0)) else {
+            return;
+        };
+        let found = actor
+            .groups
+            .iter_mut()
+            .find(|group| group.unit == key.unit && group.window == window);
+        match found {
+            Some(group) => group.change(key.fingerprint, before, after),
+            None => {
+                let mut group = Group::new(key.unit, window);
+                group.change(key.fingerprint, before, after);
+                actor.groups.push(group);
+            }
+        }
+    }
+
+    /// Forgets all sums.
+    pub(super) fn clear_groups(&mut self) {
+        for actor in self.actors.iter_mut().flatten() {
+            actor.groups.clear();
+        }
+    }
+
+    /// Forgets windows that are over; returns the actors that are forgotten with them.
+    pub(super) fn expire(&mut self, now_s: u64, keep: impl Fn(u64) -> bool) -> Vec<ActorIndex> {
+        let mut gone = Vec::new();
+        for (place, slot) in self.actors.iter_mut().enumerate() {
+            let Some(actor) = slot else { continue };
+            actor
+                .groups
+                .retain(|group| is_near(group.unit, group.window, now_s));
+            let index = ActorIndex(u16::try_from(place).unwrap_or(u16::MAX));
+            if actor.groups.is_empty() && index != OWN && !keep(actor.id) {
+                self.by_id.remove(&actor.id);
+                *slot = None;
+                gone.push(index);
+            }
+        }
+        gone
+    }
+}

@@ -1,0 +1,53 @@
+//! Sums by which two nodes find out whether they know the same, and if not, where they differ.
+
+use hivemind_shared::fingerprint::Fingerprint;
+use hivemind_shared::window::Unit;
+
+use crate::wire::sections::PARTS;
+
+/// The sums of one actor's counts of one unit in one window.
+///
+/// A part's sum is the exclusive or of a hash of each key and count in it: it does not depend on the
+/// order in which they came, and a change of one count takes two steps. Members can forge it, and gain
+/// nothing: they can report any counts anyway.
+#[derive(Clone, Copy, Debug)]
+pub struct Group {
+    /// The unit.
+    pub unit: Unit,
+    /// The number of the window.
+    pub window: u32,
+    /// One sum for each sixteenth of all keys.
+    pub sums: [u32; PARTS],
+}
+
+impl Group {
+    pub(super) const fn new(unit: Unit, window: u32) -> Self {
+        Self {
+            unit,
+            window,
+            sums: [0; PARTS],
+        }
+    }
+
+    pub(super) fn change(&mut self, fingerprint: Fingerprint, before: u32, after: u32) {
+        self.sums[part_of(fingerprint)] ^= hash(fingerprint, before) ^ hash(fingerprint, after);
+    }
+}
+
+/// Which sixteenth a key is in.
+pub const fn part_of(fingerprint: Fingerprint) -> usize {
+    (fingerprint.high >> 60) as usize
+}
+
+/// A hash of a key and its count; 0 for no count, which is as if the key were not there.
+fn hash(fingerprint: Fingerprint, count: u32) -> u32 {
+    if count == 0 {
+        return 0;
+    }
+    // The finalizer of SplitMix64 (Steele, Lea, Flood 2014) over all of it.
+    let mut word = fingerprint.high ^ fingerprint.low.rotate_left(32);
+    word = word.wrapping_add(u64::from(count).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    hivemind_shared::table::words::low_half(word ^ (word >> 31))
+}

@@ -1,0 +1,184 @@
+//! One key: what was counted for it, and how this host's part of it is told to others.
+
+use hivemind_shared::table::Key;
+use smallvec::SmallVec;
+
+use super::actors::{ActorIndex, OWN};
+use super::is_near;
+
+/// A key's counts in two neighbouring windows: one half for even, one for odd window numbers, as in the
+/// region.
+#[derive(Debug)]
+pub struct Entry {
+    /// The key.
+    pub key: Key,
+    /// By the lowest bit of the window's number.
+    pub halves: [Half; 2],
+    /// How this host's own part is sent.
+    pub own: Own,
+}
+
+/// How this host's own counts of a key are sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Own {
+    /// Statistics index of the rule that decided here last; `u32::MAX` for none.
+    pub rule: u32,
+    /// When the oldest change that was not sent yet was noticed, monotonic microseconds.
+    pub changed_us: Option<u64>,
+    /// When it was last sent to everybody, monotonic microseconds; `None` before the first time.
+    pub sent_us: Option<u64>,
+    /// Sequence of the last datagram to everybody that it was in.
+    pub sequence: u64,
+    /// When it is to be sent at the latest, if it is waiting, monotonic microseconds.
+    pub due_us: Option<u64>,
+    /// Whether it is to be sent with the next datagrams.
+    pub urgent: bool,
+    /// How urgent that is; see [`crate::urgency::Urgency::Now`].
+    pub multiple: f64,
+    /// What others counted since the overshoot was last estimated.
+    pub others_growth: u32,
+}
+
+/// What was counted in one window.
+#[derive(Clone, Debug, Default)]
+pub struct Half {
+    /// The window; `None` before the first.
+    pub window: Option<u32>,
+    /// What this host counted.
+    pub own: u32,
+    /// What of it was sent to everybody.
+    pub sent: u32,
+    /// What this host's slot said last.
+    local: u32,
+    /// What this host counted before the slot started over, which it does when the clock is set back.
+    base: u32,
+    /// What others counted together; saturates.
+    others: u32,
+    by_actor: SmallVec<[(ActorIndex, u32); 1]>,
+}
+
+impl Entry {
+    pub(super) fn new(key: Key) -> Self {
+        Self {
+            key,
+            halves: Default::default(),
+            own: Own {
+                rule: u32::MAX,
+                changed_us: None,
+                sent_us: None,
+                sequence: 0,
+                due_us: None,
+                urgent: false,
+                multiple: 0.0,
+                others_growth: 0,
+            },
+        }
+    }
+
+    /// The counts of a window, if it is one of the two.
+    pub fn half(&self, window: u32) -> Option<&Half> {
+        let half = &self.halves[window as usize & 1];
+        (half.window == Some(window)).then_some(half)
+    }
+
+    /// Whether this host counted anything that was not sent to everybody.
+    pub fn has_unsent(&self) -> bool {
+        self.halves.iter().any(|half| half.own > half.sent)
+    }
+
+    /// Whether it waits to be sent.
+    pub fn is_queued(&self) -> bool {
+        self.own.urgent || self.own.due_us.is_some()
+    }
+
+    /// Whether any of its windows still matters.
+    pub fn is_live(&self, now_s: u64) -> bool {
+        self.halves
+            .iter()
+            .any(|half| half.is_near(&self.key, now_s))
+    }
+}
+
+impl Half {
+    pub(super) fn of(window: u32) -> Self {
+        Self {
+            window: Some(window),
+            ..Self::default()
+        }
+    }
+
+    /// Whether its window still matters.
+    pub fn is_near(&self, key: &Key, now_s: u64) -> bool {
+        self.window
+            .is_some_and(|window| is_near(key.unit, window, now_s))
+    }
+
+    /// What all peers counted, as the region should have it. What this host counted before its own count
+    /// started over belongs to it: the slot has forgotten that.
+    pub fn beside_local(&self) -> u32 {
+        self.others.saturating_add(self.base)
+    }
+
+    /// What everybody counted, as far as is known.
+    pub fn total(&self) -> u64 {
+        u64::from(self.own) + u64::from(self.others)
+    }
+
+    /// What others counted together.
+    pub fn others(&self) -> u32 {
+        self.others
+    }
+
+    /// What an actor counted.
+    pub fn of_actor(&self, actor: ActorIndex) -> u32 {
+        if actor == OWN {
+            return self.own;
+        }
+        let found = self.by_actor.iter().find(|(there, _)| *there == actor);
+        found.map_or(0, |(_, count)| *count)
+    }
+
+    /// What each actor counted, this host included.
+    pub fn counts(&self) -> impl Iterator<Item = (ActorIndex, u32)> {
+        let own = (self.own > 0).then_some((OWN, self.own));
+        own.into_iter().chain(self.by_actor.iter().copied())
+    }
+
+    /// Takes in what the slot says.
+    pub(super) fn note_local(&mut self, local: u32) {
+        if local < self.local {
+            self.base = self.base.saturating_add(self.local);
+        }
+        self.local = local;
+        self.own = self.own.max(self.base.saturating_add(local));
+    }
+
+    /// Whether the slot started over in this window, so that what it kept of it from before is no news.
+    pub(super) fn started_over(&self) -> bool {
+        self.base > 0
+    }
+
+    /// Raises an actor's count; returns what it was.
+    pub(super) fn raise(&mut self, actor: ActorIndex, count: u32) -> u32 {
+        let found = self.by_actor.iter_mut().find(|(there, _)| *there == actor);
+        let before = match found {
+            Some((_, there)) => {
+                let before = *there;
+                *there = before.max(count);
+                before
+            }
+            None => {
+                self.by_actor.push((actor, count));
+                0
+            }
+        };
+        self.others = self.others.saturating_add(count.saturating_sub(before));
+        before
+    }
+
+    /// Drops actors whose numbers are given to others.
+    pub(super) fn forget(&mut self, gone: &[ActorIndex]) {
+        // Their windows are over, so the half is of no use to anybody as it is.
+        self.by_actor.retain(|(actor, _)| !gone.contains(actor));
+    }
+}

@@ -1,0 +1,78 @@
+//! Counts that are to be sent to one peer alone.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use crate::book::{ActorIndex, KeyId};
+
+/// A key's counts by one actor. What is sent is what they are by then.
+pub(crate) type Item = (ActorIndex, KeyId);
+
+/// What waits, each item once.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    /// Lost on the way: sent first. With the time since which the peer lacks it, monotonic microseconds.
+    lost: VecDeque<(Item, u64)>,
+    /// Older counts that the peer asked for.
+    copies: VecDeque<Item>,
+    waiting: BTreeSet<Item>,
+}
+
+impl Backlog {
+    /// Adds what was lost on the way, unless it waits already.
+    pub(crate) fn push_lost(&mut self, item: Item, since_us: u64) {
+        if self.waiting.insert(item) {
+            self.lost.push_back((item, since_us));
+        }
+    }
+
+    /// Adds what the peer asked for.
+    pub(crate) fn push_copy(&mut self, item: Item) {
+        if self.waiting.insert(item) {
+            self.copies.push_back(item);
+        }
+    }
+
+    /// The next of what was lost.
+    pub(crate) fn front_lost(&self) -> Option<(Item, u64)> {
+        self.lost.front().copied()
+    }
+
+    /// Takes that.
+    pub(crate) fn pop_lost(&mut self) {
+        if let Some((item, _)) = self.lost.pop_front() {
+            self.waiting.remove(&item);
+        }
+    }
+
+    /// The next of what was asked for.
+    pub(crate) fn front_copy(&self) -> Option<Item> {
+        self.copies.front().copied()
+    }
+
+    /// Takes that.
+    pub(crate) fn pop_copy(&mut self) {
+        if let Some(item) = self.copies.pop_front() {
+            self.waiting.remove(&item);
+        }
+    }
+
+    /// Whether nothing was asked for that is still to be sent.
+    pub(crate) fn has_no_copies(&self) -> bool {
+        self.copies.is_empty()
+    }
+
+    /// How many items wait.
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}

@@ -1,0 +1,190 @@
+//! One node's mesh.
+
+mod links;
+mod receive;
+mod report;
+mod send;
+mod synchronize;
+#[cfg(test)]
+mod tests;
+mod tick;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::SocketAddr;
+
+use rand::SeedableRng;
+use rand::rngs::Xoshiro256PlusPlus;
+
+use crate::book::{Book, KeyId};
+use crate::budget::Budget;
+use crate::counters::Counters;
+use crate::drops::{DropCause, Drops};
+use crate::flights::{Flights, LinkIndex};
+use crate::join::Join;
+use crate::link::Link;
+use crate::membership::{self, Member, Membership};
+use crate::outbox::Outbox;
+use crate::overshoot::Overshoot;
+use crate::probe::Probe;
+use crate::seal::{KeyRing, OVERHEAD_BYTES, Opener, Sealer, SenderId};
+use crate::settings::{Local, Settings};
+use crate::time::Now;
+use crate::traffic::Traffic;
+use crate::wire::counts::Pack;
+use crate::wire::sections::Hello;
+
+/// One node's mesh: everything between the datagrams of its peers and the counters of its region.
+#[derive(Debug)]
+pub struct Mesh {
+    settings: Settings,
+    local: Local,
+    sealer: Sealer,
+    opener: Opener,
+    membership: Membership,
+    /// What the membership wants sent and made known.
+    said: membership::Output,
+    links: Vec<Link>,
+    by_actor: BTreeMap<u64, LinkIndex>,
+    book: Book,
+    flights: Flights,
+    budget: Budget,
+    /// Keys to send with the next datagrams.
+    urgent: Vec<KeyId>,
+    /// Keys that may wait, by the time they are due.
+    waiting: BinaryHeap<Reverse<(u64, KeyId)>>,
+    pack: Pack,
+    probe: Probe,
+    join: Join,
+    overshoot: Overshoot,
+    traffic: Traffic,
+    drops: Drops,
+    random: Xoshiro256PlusPlus,
+    ticks: u64,
+    /// When what is done once a second was last done.
+    second_us: u64,
+    heartbeat_us: u64,
+    /// Where the next gossip about other actors begins.
+    gossip_from: u64,
+    /// Probes that were lost since the last tick.
+    lost_probes: Vec<(LinkIndex, u64)>,
+    /// Whether the keys are secret.
+    sealed: bool,
+    /// The last tick's time, by which a clock that was set is noticed.
+    last: Now,
+}
+
+impl Mesh {
+    /// A mesh that knows nobody yet. It scans the counters once: what an earlier run counted is news to
+    /// peers that have not heard it.
+    pub fn new(
+        settings: Settings,
+        local: Local,
+        keys: &KeyRing,
+        seed: u64,
+        now: Now,
+        counters: &mut impl Counters,
+    ) -> Self {
+        let sender = SenderId {
+            actor: local.actor,
+            incarnation: local.incarnation,
+            session: local.session,
+        };
+        let me = Member {
+            actor: local.actor,
+            incarnation: local.incarnation,
+            address: local.address,
+        };
+        let body_bytes_max = settings.datagram_bytes_max.saturating_sub(OVERHEAD_BYTES);
+        let mut book = Book::new(local.actor, settings.keys_max);
+        counters.scan(&mut |reading| {
+            book.note_slot(now.unix_s(), reading);
+        });
+        Self {
+            sealer: Sealer::new(keys, &settings.cluster, sender),
+            opener: Opener::new(keys, &settings.cluster, sender),
+            membership: Membership::new(me, settings.preset, seed),
+            said: membership::Output::new(),
+            links: Vec::new(),
+            by_actor: BTreeMap::new(),
+            book,
+            flights: Flights::default(),
+            budget: Budget::new(settings.send_bytes_per_s, now.monotonic_us),
+            urgent: Vec::new(),
+            waiting: BinaryHeap::new(),
+            pack: Pack::new(body_bytes_max),
+            probe: Probe::default(),
+            join: Join::new(now.monotonic_us),
+            overshoot: Overshoot::default(),
+            traffic: Traffic::default(),
+            drops: Drops::default(),
+            random: Xoshiro256PlusPlus::seed_from_u64(seed),
+            ticks: 0,
+            second_us: now.monotonic_us,
+            heartbeat_us: now.monotonic_us,
+            gossip_from: 0,
+            lost_probes: Vec::new(),
+            sealed: keys.is_secret(),
+            last: now,
+            settings,
+            local,
+        }
+    }
+
+    /// Says hello to these addresses, which bootstrap names lead to; again and again is fine.
+    pub fn join(&mut self, _now: Now, addresses: &[SocketAddr], out: &mut Outbox) {
+        for &address in addresses {
+            let is_known = self
+                .links
+                .iter()
+                .any(|link| link.is_up && link.address == address);
+            if !is_known && address != self.local.address {
+                self.send_hello(address, true, out);
+            }
+        }
+    }
+
+    /// Nobody to join: this node is the first, and ready at once.
+    pub const fn join_nobody(&mut self) {
+        self.join.set_joined();
+    }
+
+    /// Seals and opens with other keys from now on.
+    pub fn replace_keys(&mut self, keys: &KeyRing) {
+        self.sealer.replace_keys(keys);
+        self.opener.replace_keys(keys);
+        self.sealed = keys.is_secret();
+    }
+
+    /// Notes datagrams that the system did not send.
+    pub fn note_unsent(&mut self, datagrams: u64) {
+        self.drops.add_many(DropCause::Unsent, datagrams);
+    }
+
+    /// Whether a snapshot was received, or is not waited for any longer.
+    pub const fn is_joined(&self) -> bool {
+        self.join.is_joined()
+    }
+
+    /// Peers that are members at present.
+    fn up(&self) -> impl Iterator<Item = LinkIndex> {
+        let links = self.links.iter().enumerate();
+        links.filter_map(|(index, link)| link.is_up.then_some(LinkIndex(index)))
+    }
+
+    fn link(&self, index: LinkIndex) -> Option<&Link> {
+        self.links.get(index.0)
+    }
+
+    fn link_mut(&mut self, index: LinkIndex) -> Option<&mut Link> {
+        self.links.get_mut(index.0)
+    }
+
+    fn hello(&self, wants_answer: bool) -> Hello {
+        Hello {
+            wants_answer,
+            address: self.local.address,
+            name: self.local.name.clone(),
+        }
+    }
+}

@@ -1,0 +1,315 @@
+//! Taking datagrams in.
+
+use std::net::SocketAddr;
+
+use super::Mesh;
+use crate::book::{KeyId, Merged, OWN};
+use crate::counters::Counters;
+use crate::drops::DropCause;
+use crate::flights::{Cargo, LinkIndex};
+use crate::membership::Member;
+use crate::outbox::Outbox;
+use crate::seal::SenderId;
+use crate::time::Now;
+use crate::wire::sections::{self, Ack, Digest, Heartbeat, Hello, Want};
+use crate::wire::{Body, Malformed, Section, counts};
+
+/// Who sent a datagram, and how it came.
+#[derive(Clone, Copy)]
+struct Envelope {
+    sender: SenderId,
+    from: SocketAddr,
+    link: Option<LinkIndex>,
+}
+
+impl Mesh {
+    /// Takes a datagram in. It is opened in place.
+    pub fn receive(
+        &mut self,
+        now: Now,
+        from: SocketAddr,
+        datagram: &mut [u8],
+        counters: &mut impl Counters,
+        out: &mut Outbox,
+    ) {
+        let bytes = datagram.len();
+        let opened = match self.opener.open(datagram) {
+            Ok(opened) => opened,
+            Err(cause) => return self.drops.add(cause),
+        };
+        let sender = opened.sender;
+        if sender.actor == self.local.actor {
+            return self.drops.add(DropCause::FromSelf);
+        }
+        let Ok(body) = Body::parse(opened.body) else {
+            return self.drops.add(DropCause::BadContent);
+        };
+        self.traffic.note_received(body.kind, bytes);
+        let link = self.by_actor.get(&sender.actor).copied();
+        if let Some(index) = link {
+            self.note_heard(now, index, sender, bytes);
+            if body.acknowledge
+                && let Some(link) = self.link_mut(index)
+            {
+                link.note_arrival(opened.sequence, now.monotonic_us);
+            }
+        }
+        let envelope = Envelope { sender, from, link };
+        for section in body.sections() {
+            let read = section
+                .and_then(|section| self.read_section(now, envelope, section, counters, out));
+            if read.is_err() {
+                return self.drops.add(DropCause::BadContent);
+            }
+        }
+    }
+
+    /// Notes that a peer is there, and whether it is another run of its actor.
+    fn note_heard(&mut self, now: Now, index: LinkIndex, sender: SenderId, bytes: usize) {
+        let Some(link) = self.link_mut(index) else {
+            return;
+        };
+        link.heard_us = Some(now.monotonic_us);
+        link.received_datagrams += 1;
+        link.received_bytes += bytes as u64;
+        let is_new = link
+            .session
+            .is_some_and(|session| session != sender.session);
+        link.session = Some(sender.session);
+        if is_new {
+            link.incarnation = link.incarnation.max(sender.incarnation);
+            self.start_over(index);
+        }
+    }
+
+    fn read_section(
+        &mut self,
+        now: Now,
+        envelope: Envelope,
+        section: Section<'_>,
+        counters: &mut impl Counters,
+        out: &mut Outbox,
+    ) -> Result<(), Malformed> {
+        let Section { code, content } = section;
+        match (code, envelope.link) {
+            (sections::HELLO, _) => {
+                let hello = Hello::read(content)?;
+                self.receive_hello(now, envelope, &hello, out);
+            }
+            (sections::MEMBERSHIP, _) => {
+                let mut said = std::mem::take(&mut self.said);
+                let read = self
+                    .membership
+                    .receive(now.monotonic_us, content, &mut said);
+                self.said = said;
+                self.flush_membership(now, out);
+                read.map_err(|_| Malformed)?;
+            }
+            (counts::CODE, link) => {
+                self.receive_counts(now, envelope.sender, link, content, counters)?;
+            }
+            (sections::ACK, Some(link)) => self.receive_ack(now, link, &Ack::read(content)?),
+            (sections::HEARTBEAT, Some(index)) => {
+                let heartbeat = Heartbeat::read(content)?;
+                if let Some(link) = self.link_mut(index) {
+                    link.name = heartbeat.name;
+                }
+            }
+            (sections::DIGEST, Some(link)) => {
+                self.receive_digest(now, link, Digest::read(content)?);
+            }
+            (sections::WANT, Some(index)) => {
+                let want = Want::read(content)?;
+                if let Some(link) = self.link_mut(index) {
+                    link.note_want(want);
+                }
+            }
+            (sections::SNAPSHOT_REQUEST, Some(index)) => {
+                self.receive_snapshot_request(now, index, sections::read_number(content)?);
+            }
+            (sections::SNAPSHOT_END, Some(index)) => {
+                self.receive_snapshot_end(now, index, sections::read_number(content)?);
+            }
+            // Of a later version, or from somebody who is not a member yet.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn receive_hello(&mut self, now: Now, envelope: Envelope, hello: &Hello, out: &mut Outbox) {
+        let Envelope { sender, from, link } = envelope;
+        if let Some(link) = link.and_then(|index| self.link_mut(index)) {
+            link.name.clone_from(&hello.name);
+        }
+        let known = self.membership.member(sender.actor);
+        if known.is_none_or(|member| member.incarnation < sender.incarnation) {
+            let member = Member {
+                actor: sender.actor,
+                incarnation: sender.incarnation,
+                address: hello.address,
+            };
+            let mut said = std::mem::take(&mut self.said);
+            self.membership
+                .announce(now.monotonic_us, member, &mut said);
+            self.said = said;
+            self.flush_membership(now, out);
+        }
+        if hello.wants_answer {
+            self.send_hello(from, false, out);
+        }
+    }
+
+    fn receive_counts(
+        &mut self,
+        now: Now,
+        sender: SenderId,
+        link: Option<LinkIndex>,
+        content: &[u8],
+        counters: &mut impl Counters,
+    ) -> Result<(), Malformed> {
+        let Self {
+            book,
+            drops,
+            overshoot,
+            local,
+            ..
+        } = self;
+        let mut unsent: Vec<KeyId> = Vec::new();
+        let now_s = now.unix_s();
+        let head = counts::read(content, |head, entry| {
+            let actor_id = head.actor.unwrap_or(sender.actor);
+            if actor_id == local.actor {
+                // This node knows best what it counted.
+                return;
+            }
+            let Some(actor) = book.actor_or_new(actor_id) else {
+                return drops.add(DropCause::TooManyActors);
+            };
+            match book.merge(now_s, actor, &entry.key, entry.window, entry.count) {
+                Merged::News { key, growth } => {
+                    let Some(known) = book.entry(key) else { return };
+                    let beside = known
+                        .half(entry.window)
+                        .map_or(0, |half| half.beside_local());
+                    let window = entry.key.unit.window(entry.window);
+                    if known.has_unsent() {
+                        unsent.push(key);
+                    }
+                    if counters.put_remote(&entry.key, window, beside).is_err() {
+                        drops.add(DropCause::NoRoom);
+                    }
+                    if !head.copy {
+                        overshoot.note(book, key, growth);
+                    }
+                }
+                Merged::Known => {}
+                Merged::OutsideWindows => drops.add(DropCause::OutsideWindows),
+                Merged::NoRoom => drops.add(DropCause::NoRoom),
+            }
+        })?;
+        if !head.copy
+            && head.actor.is_none()
+            && let Some(link) = link.and_then(|index| self.link_mut(index))
+        {
+            let way_us = link.quality.round_trip_us().unwrap_or(0) / 2;
+            let age_us = head.age_us.saturating_add(way_us);
+            link.quality.note_age(now.monotonic_us, age_us);
+        }
+        // With less left of the limit, what was no hurry may be one now.
+        for id in unsent {
+            self.queue(now, id, counters);
+        }
+        Ok(())
+    }
+
+    fn receive_ack(&mut self, now: Now, index: LinkIndex, ack: &Ack) {
+        for (place, &sequence) in ack.sequences.iter().enumerate() {
+            let Some((sent_us, cargo)) = self.flights.acknowledge(sequence, index) else {
+                continue;
+            };
+            let probe = match cargo {
+                Cargo::Probe(number) => Some(*number),
+                _ => None,
+            };
+            let is_digest = matches!(cargo, Cargo::Digest);
+            if let Some(number) = probe {
+                self.probe.acknowledge(now.monotonic_us, number, index);
+            }
+            let Some(link) = self.links.get_mut(index.0) else {
+                return;
+            };
+            link.in_flight = link.in_flight.saturating_sub(1);
+            link.quality.note_arrival();
+            if is_digest && link.sync == crate::link::Sync::Asked {
+                link.sync = crate::link::Sync::Known;
+            }
+            if place == 0 {
+                let there_and_back_us = now.monotonic_us.saturating_sub(sent_us);
+                let sample_us = there_and_back_us.saturating_sub(ack.delay_us);
+                link.quality.note_round_trip(sample_us);
+                let theirs_us = ack.unix_us.saturating_add(sample_us / 2);
+                let skew_us = i128::from(theirs_us) - i128::from(now.unix_us);
+                if let Ok(skew_us) = i64::try_from(skew_us) {
+                    link.quality.note_skew(skew_us);
+                }
+            }
+        }
+    }
+
+    /// What a peer that was lost on the way to it lacks.
+    pub(super) fn expire_flights(&mut self, now: Now) {
+        let Self {
+            flights,
+            links,
+            book,
+            settings,
+            ..
+        } = self;
+        let first_guess_us = match settings.preset {
+            crate::settings::Preset::Lan => 2_000,
+            crate::settings::Preset::Wan => 200_000,
+        };
+        let timeouts: Vec<u64> = links
+            .iter()
+            .map(|link| link.quality.timeout_us(settings.tick_us, first_guess_us))
+            .collect();
+        let mut probes = Vec::new();
+        flights.expire(
+            |index, sent_us| {
+                let timeout_us = timeouts.get(index.0).copied().unwrap_or(0);
+                now.monotonic_us.saturating_sub(sent_us) >= timeout_us
+            },
+            |index, flight| {
+                let Some(link) = links.get_mut(index.0) else {
+                    return;
+                };
+                link.in_flight = link.in_flight.saturating_sub(1);
+                link.quality.note_loss();
+                match &flight.cargo {
+                    Cargo::Counts(items) => {
+                        for &(actor, id) in items {
+                            if actor != OWN {
+                                link.backlog.push_copy((actor, id));
+                                continue;
+                            }
+                            // A later datagram to everybody has a later count: that one decides.
+                            let is_current = book
+                                .entry(id)
+                                .is_some_and(|entry| entry.own.sequence <= flight.sequence);
+                            if is_current {
+                                link.backlog.push_lost((actor, id), flight.since_us);
+                            }
+                        }
+                    }
+                    Cargo::Probe(number) => probes.push((index, *number)),
+                    Cargo::Digest => link.sync = crate::link::Sync::Unknown,
+                    Cargo::Gossip => {}
+                    Cargo::Want(want) => link.asks.push_back(want.clone()),
+                    Cargo::SnapshotRequest => {}
+                    Cargo::SnapshotEnd(number) => link.snapshot = Some(*number),
+                }
+            },
+        );
+        self.lost_probes = probes;
+    }
+}

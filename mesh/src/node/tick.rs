@@ -1,0 +1,170 @@
+//! What is done every tick.
+
+use super::Mesh;
+use crate::book::KeyId;
+use crate::counters::Counters;
+use crate::drops::DropCause;
+use crate::flights::{Cargo, LinkIndex};
+use crate::link::Sync;
+use crate::outbox::Outbox;
+use crate::time::Now;
+use crate::wire::Kind;
+use crate::wire::sections::Heartbeat;
+
+/// Heartbeats a node sends in a second at most.
+const HEARTBEATS_PER_S: u64 = 20;
+
+/// The wall clock was set when it moved this much more or less than the monotonic one, microseconds.
+const STEP_US: u64 = 500_000;
+
+/// One second.
+const SECOND_US: u64 = 1_000_000;
+
+impl Mesh {
+    /// Does what is due; call it every [`crate::settings::Settings::tick_us`].
+    pub fn tick(&mut self, now: Now, counters: &mut impl Counters, out: &mut Outbox) {
+        self.ticks = self.ticks.wrapping_add(1);
+        self.budget.fill(now.monotonic_us);
+        self.notice_clock_steps(now);
+        self.sweep(now, counters);
+        self.expire_flights(now);
+
+        let mut said = std::mem::take(&mut self.said);
+        self.membership.tick(now.monotonic_us, &mut said);
+        self.said = said;
+        self.flush_membership(now, out);
+
+        self.book.expire(now.unix_s());
+        if now.monotonic_us.saturating_sub(self.second_us) >= SECOND_US {
+            self.second_us = now.monotonic_us;
+            self.every_second(now, out);
+        }
+
+        let up: Vec<LinkIndex> = self.up().collect();
+        self.beat(now, &up, out);
+        self.answer_wants(now);
+        self.request_snapshot(now, out);
+        for &index in &up {
+            self.send_acks(now, index, out);
+            self.synchronize(now, index, out);
+            self.send_asks(now, index, out);
+        }
+        self.broadcast(now, false, out);
+        // Who is first changes, so that nobody is last for ever when there is not enough for all.
+        let first = usize::try_from(self.ticks).unwrap_or(0) % up.len().max(1);
+        for &index in up[first..].iter().chain(&up[..first]) {
+            self.send_backlog(now, index, out);
+            self.send_snapshot_end(now, index, out);
+        }
+    }
+
+    /// Tells everybody goodbye, with the last counts.
+    pub fn leave(&mut self, now: Now, counters: &mut impl Counters, out: &mut Outbox) {
+        self.sweep(now, counters);
+        self.broadcast(now, true, out);
+        let mut said = std::mem::take(&mut self.said);
+        self.membership.leave(now.monotonic_us, &mut said);
+        self.said = said;
+        self.flush_membership(now, out);
+    }
+
+    /// Looks at what was counted here since the last tick.
+    fn sweep(&mut self, now: Now, counters: &mut impl Counters) {
+        let now_s = now.unix_s();
+        let mut changed: Vec<KeyId> = Vec::new();
+        let mut missing = Vec::new();
+        let book = &mut self.book;
+        counters.sweep(&mut |reading| {
+            let Some(id) = book.note_slot(now_s, reading) else {
+                return;
+            };
+            changed.push(id);
+            let Some(entry) = book.entry(id) else { return };
+            for half in &entry.halves {
+                let Some(window) = half.window else { continue };
+                let there = reading
+                    .remote
+                    .iter()
+                    .map(|count| count.within(window))
+                    .max();
+                if half.beside_local() > there.unwrap_or(0) && half.is_near(&entry.key, now_s) {
+                    missing.push((entry.key, window, half.beside_local()));
+                }
+            }
+        });
+        // The slot is another one than before, or there was none when peers reported.
+        for (key, window, count) in missing {
+            if counters
+                .put_remote(&key, key.unit.window(window), count)
+                .is_err()
+            {
+                self.drops.add(DropCause::NoRoom);
+            }
+        }
+        for id in changed {
+            self.queue(now, id, counters);
+        }
+    }
+
+    fn notice_clock_steps(&mut self, now: Now) {
+        let moved_us = now.unix_us.wrapping_sub(self.last.unix_us).cast_signed();
+        let elapsed_us = now.monotonic_us.saturating_sub(self.last.monotonic_us);
+        self.last = now;
+        if i128::from(moved_us).abs_diff(i128::from(elapsed_us)) < u128::from(STEP_US) {
+            return;
+        }
+        // Other windows matter now than a moment ago: counts that were dropped may be wanted, on both
+        // sides.
+        self.book.sum_up(now.unix_s());
+        self.join.want_again();
+        for link in &mut self.links {
+            link.sync = Sync::Unknown;
+            link.asked.clear();
+        }
+    }
+
+    fn every_second(&mut self, now: Now, out: &mut Outbox) {
+        let by_actor = &self.by_actor;
+        let links = &self.links;
+        let is_member = |actor: u64| {
+            let link = by_actor.get(&actor).and_then(|index| links.get(index.0));
+            link.is_some_and(|link| link.is_up)
+        };
+        self.book.expire_groups(now.unix_s(), is_member);
+        self.overshoot.estimate(&mut self.book, now.monotonic_us);
+        self.gossip(now, out);
+    }
+
+    /// Time between two heartbeats, microseconds: longer in large clusters.
+    pub(super) fn heartbeat_interval_us(&self) -> u64 {
+        let peers = self.up().count() as u64;
+        SECOND_US * peers.div_ceil(HEARTBEATS_PER_S).max(1)
+    }
+
+    /// Sends the probe, when it is time, and where it was lost.
+    fn beat(&mut self, now: Now, up: &[LinkIndex], out: &mut Outbox) {
+        for (index, number) in std::mem::take(&mut self.lost_probes) {
+            let is_up = self.link(index).is_some_and(|link| link.is_up);
+            if is_up && number == self.probe.number() {
+                self.send_probe(now, &[index], number, out);
+            }
+        }
+        let elapsed_us = now.monotonic_us.saturating_sub(self.heartbeat_us);
+        if elapsed_us >= self.heartbeat_interval_us() && !up.is_empty() {
+            self.heartbeat_us = now.monotonic_us;
+            let number = self.probe.next(now.monotonic_us, up.iter().copied());
+            self.send_probe(now, up, number, out);
+        }
+    }
+
+    fn send_probe(&mut self, now: Now, to: &[LinkIndex], number: u64, out: &mut Outbox) {
+        let heartbeat = Heartbeat {
+            probe: number,
+            name: self.local.name.clone(),
+        };
+        let cargo = Cargo::Probe(number);
+        self.send(now, Kind::Heartbeat, to, cargo, 0, out, |buffer| {
+            heartbeat.write(buffer);
+        });
+    }
+}

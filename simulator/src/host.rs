@@ -110,7 +110,10 @@ impl Host {
             clock,
             limiter: Limiter::new(region.region().clone(), wall.clone()),
             decision: Decision::new(),
-            counters: WatchedCounters::new(RegionCounters::new(region.region().clone())),
+            counters: WatchedCounters::new(RegionCounters::new(
+                region.region().clone(),
+                wall.clone(),
+            )),
             region,
             wall,
             mesh: None,

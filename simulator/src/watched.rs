@@ -2,6 +2,7 @@
 
 use hivemind_mesh::counters::Counters;
 use hivemind_mesh::region::RegionCounters;
+use hivemind_shared::clock::ManualClock;
 use hivemind_shared::table::{CountError, Key, SlotReading};
 use hivemind_shared::window::Window;
 
@@ -20,13 +21,13 @@ pub struct Put {
 /// tells its age to the microsecond and costs no looking.
 #[derive(Debug)]
 pub struct WatchedCounters {
-    counters: RegionCounters,
+    counters: RegionCounters<ManualClock>,
     puts: Vec<Put>,
 }
 
 impl WatchedCounters {
     /// Watches these.
-    pub fn new(counters: RegionCounters) -> Self {
+    pub fn new(counters: RegionCounters<ManualClock>) -> Self {
         Self {
             counters,
             puts: Vec::new(),

@@ -31,7 +31,7 @@ macro_rules! scenarios {
     ($($name:ident)*) => {
         $(
             #[test]
-            #[ignore = "needs the core"]
+
             fn $name() {
                 small(stringify!($name));
             }
@@ -45,7 +45,7 @@ scenarios! {
 }
 
 #[test]
-#[ignore = "needs the core"]
+
 fn lan() {
     let report = small("lan");
     assert!(report.requests > 10_000, "{report}");
@@ -56,14 +56,14 @@ fn lan() {
 }
 
 #[test]
-#[ignore = "needs the core"]
+
 fn idle_keys_cost_about_nothing() {
     let report = small("idle_keys");
     assert!(report.idle.bytes < 2_000.0, "{report}");
 }
 
 #[test]
-#[ignore = "needs the core"]
+
 fn whatever_a_seed_draws() {
     for seed in 1..=12 {
         keeps_its_promises(&draw(seed, 12));
@@ -71,7 +71,7 @@ fn whatever_a_seed_draws() {
 }
 
 #[test]
-#[ignore = "needs the core"]
+
 fn the_table_of_the_documentation() {
     for scenario in named::table(1, Size::Small) {
         keeps_its_promises(&scenario);
@@ -79,7 +79,7 @@ fn the_table_of_the_documentation() {
 }
 
 #[test]
-#[ignore = "needs the core"]
+
 fn the_same_seed_is_the_same_run_datagram_by_datagram() {
     let trace = |seed| {
         let scenario = named("crashes", seed, Size::Small).expect("there is such a scenario");

@@ -30,7 +30,7 @@ impl KeyRing {
             if let Some(digits) = digits {
                 hash_key = u128::from_str_radix(digits, 16).ok();
             }
-            let known = content.is_empty() || content.starts_with("seal ") || hash_key.is_some();
+            let known = content.is_empty() || content.starts_with("seal ") || digits.is_some();
             if !known {
                 return Err(KeyFileError { line: index + 1 });
             }

@@ -18,16 +18,16 @@ pub(super) fn address(
     if !bound.ip().is_unspecified() {
         return SocketAddr::new(bound.ip().to_canonical(), bound.port());
     }
+    let loopback = match bound {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
     let is_usable = |ip: &IpAddr| bound.is_ipv6() || ip.is_ipv4();
     let ip = towards
         .and_then(source_towards)
         .filter(is_usable)
         .or_else(|| of_an_interface(is_usable))
-        .unwrap_or(if bound.is_ipv6() {
-            Ipv6Addr::LOCALHOST.into()
-        } else {
-            Ipv4Addr::LOCALHOST.into()
-        });
+        .unwrap_or(loopback);
     SocketAddr::new(ip, bound.port())
 }
 

@@ -4,15 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, ls, stat};
+use crate::commands::{check, keygen, ls, stat};
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 done; 64 wrong arguments; 65 wrong rules; 66 the region cannot be opened; \
-74 the result cannot be written. A reader that stops listening (`| head`) ends hivectl quietly with 0.
+Exit status: 0 done; 64 wrong arguments; 65 wrong rules or key file; 66 the region or \
+another file cannot be opened; 71 the system gives no random numbers; 74 the result cannot be written. \
+A reader that stops listening (`| head`) ends hivectl quietly with 0.
 
 Results go to the standard output, everything else to the standard error.";
 
-/// Looks into a Hivemind region, live or copied, and checks rules before they are deployed.
+/// Looks into a Hivemind region, live or copied, checks rules before they are deployed, and makes keys.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_STATUS)]
 pub(crate) struct Arguments {
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Stat(stat::Options),
     Ls(ls::Options),
     Check(check::Options),
+    Keygen(keygen::Options),
 }
 
 #[cfg(test)]

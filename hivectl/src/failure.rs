@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use hivemind_shared::yaml::Problems;
 
+use crate::commands::keygen::KeygenError;
 use crate::region::OpenRegionError;
 use crate::text;
 
@@ -12,6 +13,7 @@ use crate::text;
 pub(crate) const STATUS_USAGE: u8 = 64;
 const STATUS_RULES: u8 = 65;
 const STATUS_REGION: u8 = 66;
+const STATUS_SYSTEM: u8 = 71;
 const STATUS_OUTPUT: u8 = 74;
 
 /// Why hivectl did not do what it was asked to. It never changes anything, so nothing has changed.
@@ -23,6 +25,9 @@ pub(crate) enum Failure {
     /// There is no region to look into.
     #[error("hivectl: {0}")]
     Region(#[from] OpenRegionError),
+    /// There is no key file.
+    #[error("hivectl: {0}")]
+    Keygen(#[from] KeygenError),
     /// The result could not be written; a disk is full, or the reader has gone.
     #[error("hivectl: cannot write the result: {0}")]
     Output(#[from] io::Error),
@@ -43,6 +48,12 @@ impl Failure {
             Self::Output(_) if self.is_closed_pipe() => ExitCode::SUCCESS,
             Self::Rules(_) => ExitCode::from(STATUS_RULES),
             Self::Region(_) => ExitCode::from(STATUS_REGION),
+            Self::Keygen(error) => ExitCode::from(match error {
+                KeygenError::WrongFile { .. } | KeygenError::NotKeys { .. } => STATUS_RULES,
+                KeygenError::Read { .. } => STATUS_REGION,
+                KeygenError::Random(_) => STATUS_SYSTEM,
+                KeygenError::Exists { .. } | KeygenError::Write { .. } => STATUS_OUTPUT,
+            }),
             Self::Output(_) => ExitCode::from(STATUS_OUTPUT),
         }
     }

@@ -1,4 +1,4 @@
-//! Looks into a region, live or copied, and checks rules before they are deployed.
+//! Looks into a region, live or copied, checks rules before they are deployed, and makes keys.
 //!
 //! Each command is a file in [`commands`]. It reads what it needs, writes its result to the standard
 //! output it is given, and ends in a [`Failure`](failure::Failure) or not; this file only wires.
@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Arguments, Command};
-use crate::commands::{check, ls, stat};
+use crate::commands::{check, keygen, ls, stat};
 use crate::failure::{Failure, STATUS_USAGE};
 use crate::region::{PATH_VARIABLE, RegionPlace};
 
@@ -55,6 +55,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
         Command::Stat(options) => stat::run(options, &place, &mut out),
         Command::Ls(options) => ls::run(options, &place, &mut out),
         Command::Check(options) => check::run(options, &mut out),
+        Command::Keygen(options) => keygen::run(options, &mut out),
     }?;
     out.flush().map_err(Failure::from)
 }

@@ -44,6 +44,7 @@ fn help_documents_the_exit_status_and_every_command() {
         "stat",
         "ls",
         "check",
+        "keygen",
         "64 wrong",
         "65 wrong",
         "66 the region",
@@ -92,6 +93,7 @@ fn a_reader_that_is_gone_ends_hivectl_quietly() {
         &["stat", "--region", path],
         &["stat", "--json", "--region", path],
         &["check", rules],
+        &["keygen"],
         &["--help"],
     ] {
         let (reader, writer) = std::io::pipe().unwrap();

@@ -10,7 +10,7 @@ mod support;
 use std::fs;
 use std::sync::Arc;
 
-use hivemind_shared::clock::CoarseClock;
+use hivemind_shared::clock::{CoarseClock, ManualClock};
 use hivemind_shared::decision::{Decision, Limiter};
 use hivemind_shared::descriptor::{Descriptor, Entry, LimitOverride};
 use hivemind_shared::region::OwnedRegion;
@@ -141,7 +141,11 @@ fn what_peers_counted_is_shown_apart_and_counts_toward_the_limit() {
         fingerprint: counter.fingerprint,
         unit: counter.unit,
     };
-    assert!(region.region().set_remote(&key, now_window, 400));
+    let clock = ManualClock::at(NOW_S);
+    region
+        .region()
+        .put_remote(&key, now_window, 400, &clock)
+        .unwrap();
     let listing = place.hivectl(&["ls", "--json", AT_NOW]).json();
     let counter = &listing["counters"][0];
     assert_eq!(
@@ -197,7 +201,7 @@ fn a_copy_is_read_as_of_the_last_heartbeat_when_asked() {
     // Its minute has not come yet by the clock, as that of an old copy has passed.
     let beat_s = region.region().created_unix_ms() / 1_000 + 86_400;
     region.beat(beat_s * 1_000);
-    let clock = hivemind_shared::clock::ManualClock::at(beat_s);
+    let clock = ManualClock::at(beat_s);
     let limiter = Limiter::new(Arc::clone(region.region()), clock);
     hit_by(&limiter, "edge", &[("route", "files/a")], 2);
     let copied = place.path("copy");
@@ -219,10 +223,7 @@ fn a_copy_is_read_as_of_the_last_heartbeat_when_asked() {
 fn a_limit_the_request_brought_along_is_not_known() {
     let place = Place::new();
     let region = place.own_with_rules();
-    let limiter = Limiter::new(
-        Arc::clone(region.region()),
-        hivemind_shared::clock::ManualClock::at(NOW_S),
-    );
+    let limiter = Limiter::new(Arc::clone(region.region()), ManualClock::at(NOW_S));
     let entries = [Entry::new("user", "ann")];
     let descriptor = Descriptor {
         limit: Some(LimitOverride {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use hivemind_shared::clock::Clock;
 use hivemind_shared::region::Region;
+use hivemind_shared::rules::{RuleLimit, RuleSet};
 use hivemind_shared::table::{CountError, Key, SlotReading};
 use hivemind_shared::window::Window;
 
@@ -10,28 +12,79 @@ use crate::counters::Counters;
 
 /// The counters of a region.
 #[derive(Debug)]
-pub struct RegionCounters {
+pub struct RegionCounters<C> {
     region: Arc<Region>,
+    clock: C,
+    /// Limits by the rules' statistics index, of the rules of `generation`.
+    limits: Vec<Option<u32>>,
+    generation: u64,
 }
 
-impl RegionCounters {
-    /// Those of this region.
-    pub fn new(region: Arc<Region>) -> Self {
-        Self { region }
+impl<C: Clock> RegionCounters<C> {
+    /// Those of this region, by this clock.
+    pub fn new(region: Arc<Region>, clock: C) -> Self {
+        Self {
+            region,
+            clock,
+            limits: Vec::new(),
+            generation: 0,
+        }
+    }
+
+    /// The region.
+    pub fn region(&self) -> &Arc<Region> {
+        &self.region
+    }
+
+    /// Reads the limits again if other rules were published.
+    fn refresh_limits(&mut self) {
+        let generation = self.region.rules_generation();
+        if generation != self.generation
+            && let Ok((generation, rules)) = self.region.load_rules()
+        {
+            self.generation = generation;
+            self.limits = limits(&rules);
+        }
     }
 }
 
-impl Counters for RegionCounters {
-    fn sweep(&mut self, _visit: &mut dyn FnMut(&SlotReading)) {}
+/// The limit of each statistics index. Rules that share one count with the smallest of their limits: that
+/// errs towards sending more than is needed.
+fn limits(rules: &RuleSet) -> Vec<Option<u32>> {
+    let mut limits: Vec<Option<u32>> = Vec::new();
+    for (_, rule) in rules.rules() {
+        let RuleLimit::Limited {
+            requests_per_unit, ..
+        } = rule.limit
+        else {
+            continue;
+        };
+        let index = rule.stats_index as usize;
+        if index >= limits.len() {
+            limits.resize(index + 1, None);
+        }
+        let known = limits[index].unwrap_or(u32::MAX);
+        limits[index] = Some(known.min(requests_per_unit));
+    }
+    limits
+}
 
-    fn scan(&mut self, _visit: &mut dyn FnMut(&SlotReading)) {}
+impl<C: Clock> Counters for RegionCounters<C> {
+    fn sweep(&mut self, visit: &mut dyn FnMut(&SlotReading)) {
+        self.refresh_limits();
+        self.region.sweep(visit);
+    }
+
+    fn scan(&mut self, visit: &mut dyn FnMut(&SlotReading)) {
+        self.refresh_limits();
+        self.region.scan(visit);
+    }
 
     fn put_remote(&mut self, key: &Key, window: Window, remote: u32) -> Result<(), CountError> {
-        self.region.set_remote(key, window, u64::from(remote));
-        Ok(())
+        self.region.put_remote(key, window, remote, &self.clock)
     }
 
-    fn limit(&self, _rule: u32) -> Option<u32> {
-        None
+    fn limit(&self, rule: u32) -> Option<u32> {
+        self.limits.get(rule as usize).copied().flatten()
     }
 }

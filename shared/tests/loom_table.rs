@@ -68,6 +68,17 @@ impl Clock for Fixed {
     }
 }
 
+/// What the daemon does when it hears from peers, in the window of second 200.
+fn put(slots: &[Slot<ModelWord>], key: &Key, remote: u32) -> Result<(), CountError> {
+    table(slots).put_remote(
+        key,
+        Unit::Second.window_at(200),
+        remote,
+        &Fixed(200),
+        |_, _| {},
+    )
+}
+
 /// Two buckets of one slot: the smallest table in which a key has a choice.
 type Slots = Arc<Vec<Slot<ModelWord>>>;
 
@@ -347,7 +358,7 @@ fn a_mark_is_never_lost_between_writer_and_sweeper() {
 
 #[test]
 fn what_peers_counted_for_an_expired_key_is_never_added_to_its_successor() {
-    model(2, || {
+    model(1, || {
         let slots = slots(2);
         let (old, new) = (key(9, 0), key(7, 0));
         add(&slots, &old, 100).unwrap();
@@ -355,10 +366,10 @@ fn what_peers_counted_for_an_expired_key_is_never_added_to_its_successor() {
         add(&slots, &key(8, 1), 200).unwrap();
         let daemon = {
             let slots = Arc::clone(&slots);
-            thread::spawn(move || table(&slots).set_remote(&old, Unit::Second.window_at(200), 500))
+            thread::spawn(move || put(&slots, &old, 500))
         };
         let mine = table(&slots).count(&new, 1, 200, &Fixed(200), |_, _| {});
-        daemon.join().unwrap();
+        let _ = daemon.join().unwrap();
         // The daemon may have been first, and the old key lives on by what it stored.
         if let Ok(counted) = mine {
             assert_eq!(counted.remote, 0);
@@ -367,5 +378,45 @@ fn what_peers_counted_for_an_expired_key_is_never_added_to_its_successor() {
                 .unwrap();
             assert_eq!(again.remote, 0, "the peers' count of another key");
         }
+    });
+}
+
+#[test]
+fn what_peers_counted_is_not_lost_when_its_slot_looked_expired_a_moment_before() {
+    model(1, || {
+        let slots = slots(2);
+        let (old, new) = (key(9, 0), key(7, 0));
+        add(&slots, &old, 100).unwrap();
+        add(&slots, &key(8, 1), 200).unwrap();
+        let daemon = {
+            let slots = Arc::clone(&slots);
+            thread::spawn(move || put(&slots, &old, 500))
+        };
+        // Wants the slot of the old key, the only one that is expired.
+        let _ = table(&slots).count(&new, 1, 200, &Fixed(200), |_, _| {});
+        if daemon.join().unwrap().is_ok() {
+            let counted = table(&slots)
+                .count(&old, 0, 200, &Fixed(200), |_, _| {})
+                .unwrap();
+            assert_eq!(counted.remote, 500, "said to be stored, and is not there");
+        }
+    });
+}
+
+#[test]
+fn a_first_hit_and_the_first_news_from_peers_share_one_slot() {
+    model(2, || {
+        let slots = slots(2);
+        let new = key(9, 0);
+        let daemon = {
+            let slots = Arc::clone(&slots);
+            thread::spawn(move || put(&slots, &new, 500))
+        };
+        add(&slots, &new, 200).unwrap();
+        daemon.join().unwrap().unwrap();
+        let counted = table(&slots)
+            .count(&new, 0, 200, &Fixed(200), |_, _| {})
+            .unwrap();
+        assert_eq!((counted.before, counted.remote), (1, 500));
     });
 }

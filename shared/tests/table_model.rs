@@ -192,7 +192,9 @@ fn a_key_that_takes_an_expired_slot_sees_nothing_of_the_old_one() {
     for slot in 0..32 {
         let old = table.read(slot).unwrap().key;
         let window = old.unit.window_at(clock.now_s());
-        assert!(table.set_remote(&old, window, 1_000));
+        table
+            .put_remote(&old, window, 1_000, &clock, |_, _| {})
+            .unwrap();
     }
     clock.advance_s(7_200);
     for name in 100..132 {
@@ -222,14 +224,15 @@ fn what_peers_counted_is_added_in_its_own_window_only() {
         unit: Unit::Second,
         ..key(1)
     };
-    assert!(
-        !table.set_remote(&second, second.unit.window_at(clock.now_s()), 5),
-        "no slot yet"
-    );
-    table
+    let window = second.unit.window_at(clock.now_s());
+    let put = |remote| table.put_remote(&second, window, remote, &clock, |_, _| {});
+    // A key that nobody here has seen gets a slot, and its first hit meets what peers counted.
+    put(5).unwrap();
+    let first = table
         .count(&second, 1, clock.now_s(), &clock, |_, _| {})
         .unwrap();
-    assert!(table.set_remote(&second, second.unit.window_at(clock.now_s()), 5));
+    assert_eq!((first.before, first.remote), (0, 5));
+    put(3).unwrap();
     assert_eq!(
         table
             .count(&second, 0, clock.now_s(), &clock, |_, _| {})

@@ -5,5 +5,6 @@
 
 #![forbid(unsafe_code)]
 
+pub mod cluster;
 pub mod conformance;
 pub mod harness;

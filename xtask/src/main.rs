@@ -1,4 +1,4 @@
-//! Development tasks: `cargo xtask envoy`, `cargo xtask demo`, `cargo xtask bench`.
+//! Development tasks: `cargo xtask envoy`, `demo`, `soak`, `simulate`, `bench`.
 
 #![forbid(unsafe_code)]
 
@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use xtask::{bench, demo, envoy, soak};
+use xtask::{bench, demo, envoy, simulate, soak};
 
 /// Development tasks of Hivemind.
 #[derive(Parser)]
@@ -28,6 +28,8 @@ enum Task {
     Demo(demo::Options),
     /// Send much through two Envoys while meshd is killed, and check that exactly the limit passes.
     Soak(soak::Options),
+    /// Run many meshes on a network that misbehaves, in virtual time, and check what they promise.
+    Simulate(simulate::Options),
     /// Measure.
     #[command(subcommand)]
     Bench(bench::Options),
@@ -55,6 +57,7 @@ fn run(arguments: Arguments) -> anyhow::Result<()> {
         }
         Task::Demo(options) => runtime.block_on(demo::run(&options)),
         Task::Soak(options) => runtime.block_on(soak::run(&options)),
+        Task::Simulate(options) => simulate::run(&options),
         Task::Bench(options) => runtime.block_on(bench::run(&options)),
     }
 }

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::http;
 use crate::process::{Process, ProcessError};
 use crate::wait::PATIENCE;
 
-/// How to run a meshd. Everything listens on loopback.
+/// How to run a meshd. Everything listens on loopback, but for what `mesh` says.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// What it is called in messages and file names; different for two in one directory.
@@ -28,6 +28,8 @@ pub struct Plan {
     pub rules: PathBuf,
     /// The port of the Rate Limit Service; 0 for a free one.
     pub grpc_port: u16,
+    /// The section `mesh` of the service file.
+    pub mesh: Value,
 }
 
 impl Plan {
@@ -44,6 +46,7 @@ impl Plan {
             max_keys: 16_384,
             rules: rules.into(),
             grpc_port: 0,
+            mesh: json!({"bind": "127.0.0.1:0"}),
         }
     }
 
@@ -60,7 +63,7 @@ impl Plan {
             "server": {"address": "127.0.0.1", "grpc_port": self.grpc_port, "http_port": 0},
             "admin": {"address": "127.0.0.1", "port": 0},
             "rate_limiting": {"config_path": self.rules},
-            "mesh": {"bind": "127.0.0.1:0"},
+            "mesh": self.mesh,
         });
         fs::write(&config_file, format!("{config:#}\n"))?;
         let mut command = Command::new(&self.binary);
@@ -79,6 +82,7 @@ impl Plan {
 struct Ports {
     grpc: u16,
     http: u16,
+    admin: u16,
 }
 
 /// A meshd that serves, killed when this is dropped.
@@ -129,6 +133,11 @@ impl Meshd {
     /// Where the HTTP port listens.
     pub fn http(&self) -> SocketAddr {
         loopback(self.ports.http)
+    }
+
+    /// Where the admin port listens.
+    pub fn admin(&self) -> SocketAddr {
+        loopback(self.ports.admin)
     }
 
     /// The process.

@@ -7,7 +7,8 @@ use std::io::Write as _;
 ///
 /// A closed standard error is nothing to fail a task for, so errors are dropped.
 pub fn say(line: Arguments<'_>) {
-    let _ = writeln!(std::io::stderr().lock(), "  {line}");
+    // In one piece, so that lines of others do not get between.
+    let _ = std::io::stderr().write_all(format!("  {line}\n").as_bytes());
 }
 
 /// Says one line of progress on standard error, as `format!` would make it.

@@ -3,10 +3,11 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
 
 use hivemind_shared::clock::{Clock as _, CoarseClock};
 use hivemind_shared::region::{AttachError, RegionView};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::artifacts::{self, Binaries, BuildError, Profile};
 use crate::bootstrap::{Bootstrap, BootstrapError};
@@ -16,6 +17,7 @@ use crate::process::ProcessError;
 use crate::proxy::{self, Proxy, ProxyError};
 use crate::scratch::Scratch;
 use crate::upstream::Upstream;
+use crate::wait::PATIENCE;
 
 /// The listener of `envoy/*.yaml` that decides in the module.
 pub const MODULE: &str = "module";
@@ -154,6 +156,21 @@ impl Site {
         let mut meshd = self.meshd.take().ok_or(SiteError::NoMeshd)?;
         meshd.process().kill()?;
         Ok(())
+    }
+
+    /// Asks meshd to end, with SIGTERM, and waits until it has.
+    ///
+    /// # Errors
+    ///
+    /// [`SiteError::NoMeshd`], or when it goes on; it is killed then.
+    pub async fn stop_meshd(&mut self) -> Result<ExitStatus, SiteError> {
+        let mut meshd = self.meshd.take().ok_or(SiteError::NoMeshd)?;
+        Ok(meshd.process().terminate(PATIENCE).await?)
+    }
+
+    /// What the service file of meshd says under `mesh`, from its next start on.
+    pub fn set_mesh(&mut self, section: Value) {
+        self.meshd_plan.mesh = section;
     }
 
     /// How this site's meshd is started.

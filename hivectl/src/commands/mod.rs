@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
 pub(crate) mod check;
+pub(crate) mod keygen;
 pub(crate) mod ls;
 pub(crate) mod stat;

@@ -1,62 +1,43 @@
 //! Opening and closing datagrams: who may talk to whom.
+//!
+//! Every datagram is sealed by AES-256-GCM. The keys are in a file that all hosts of a cluster share; a
+//! cluster without one seals all the same, with a key that anyone can derive from its name. That keeps
+//! clusters apart and finds damaged datagrams, but proves nothing about who made them.
+//!
+//! * [`key_file`] is the text of that file, and how it is changed.
+//! * [`KeyRing`] holds the keys of one.
+//! * [`header`] is a datagram's layout, byte by byte.
+//! * [`session`] derives the key that seals the datagrams of one process run.
+//! * [`Sealer`] closes datagrams, [`Opener`] opens them, each once.
+//!
+//! # Changing the seal key
+//!
+//! Without a pause, in three steps; each reaches every host before the next one begins:
+//!
+//! 1. Add the new key at the end of the file. Everybody can open with it; nobody seals with it yet.
+//! 2. Move it to the front. Everybody seals with it; who has not noticed yet seals with the old one,
+//!    which still opens everywhere.
+//! 3. Remove the old key. A datagram sealed with it is of an unknown key from now on.
+//!
+//! `hivectl keygen` has an option for each: `--add`, `--promote`, `--retire`.
 
-/// The keys of a cluster.
-#[derive(Clone, Debug)]
-pub struct KeyRing {
-    hash_key: [u8; 16],
-    is_secret: bool,
-}
+pub mod header;
+pub mod key_file;
+mod key_ring;
+mod opener;
+mod replay;
+mod runs;
+mod sealer;
+pub mod session;
+#[cfg(test)]
+mod tests;
 
-/// Largest file worth reading, bytes.
-pub const KEY_FILE_BYTES_MAX: u64 = 64 << 10;
-
-/// What is wrong with a key file.
-#[derive(Debug, thiserror::Error)]
-#[error("line {line}: not a key")]
-pub struct KeyFileError {
-    line: usize,
-}
-
-impl KeyRing {
-    /// Reads a key file.
-    ///
-    /// # Errors
-    /// [`KeyFileError`] says which line is wrong.
-    pub fn parse(text: &str) -> Result<Self, KeyFileError> {
-        let mut hash_key = None;
-        for (index, line) in text.lines().enumerate() {
-            let content = line.split('#').next().unwrap_or_default().trim();
-            let digits = content.strip_prefix("hash ");
-            if let Some(digits) = digits {
-                hash_key = u128::from_str_radix(digits, 16).ok();
-            }
-            let known = content.is_empty() || content.starts_with("seal ") || digits.is_some();
-            if !known {
-                return Err(KeyFileError { line: index + 1 });
-            }
-        }
-        let hash_key = hash_key.ok_or(KeyFileError { line: 0 })?.to_be_bytes();
-        Ok(Self {
-            hash_key,
-            is_secret: true,
-        })
-    }
-
-    /// The ring of a cluster without a secret: anyone who knows its name can make datagrams.
-    pub fn open(_cluster: &str) -> Self {
-        Self {
-            hash_key: [0; 16],
-            is_secret: false,
-        }
-    }
-
-    /// Whether the keys are secret.
-    pub fn is_secret(&self) -> bool {
-        self.is_secret
-    }
-
-    /// The key that counters' fingerprints are made with.
-    pub fn hash_key(&self) -> [u8; 16] {
-        self.hash_key
-    }
-}
+pub use header::{OVERHEAD_BYTES, SenderId};
+pub use key_file::{
+    KEY_FILE_BYTES_MAX, KeyFileError, SEAL_KEYS_MAX, add_key, generate_key_file, promote_key,
+    retire_keys,
+};
+pub use key_ring::KeyRing;
+pub use opener::{Opened, Opener, SENDERS_MAX};
+pub use replay::WINDOW_SEQUENCES;
+pub use sealer::{SealError, Sealer};

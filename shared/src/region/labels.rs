@@ -73,6 +73,16 @@ pub(crate) fn write(
     );
 }
 
+/// Whether a label was written in this life.
+#[inline]
+pub(crate) fn is_of(words: &[AtomicWord], life: Life) -> bool {
+    // Relaxed: see `write`. A slot without a label at all has 0 there, as has the first life's.
+    words.first().is_some_and(|head| {
+        let head = head.load(Ordering::Relaxed);
+        head != 0 && head >> LIFE_SHIFT == life.number()
+    })
+}
+
 /// Label text under construction: pieces, each behind its length in one byte.
 struct Text {
     bytes: [u8; 1_024],

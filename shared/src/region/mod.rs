@@ -34,7 +34,8 @@ use crate::fingerprint::KeyHasher;
 use crate::sync::{AtomicWord, Ordering};
 use crate::table::dirty::Dirty;
 use crate::table::words::Life;
-use crate::table::{CountError, Counted, Key};
+use crate::table::{CountError, Counted, Key, Place, SlotReading};
+use crate::window::Window;
 
 /// Where a region is unless somebody says otherwise.
 pub const DEFAULT_PATH: &str = "/dev/shm/hivemind.region";
@@ -155,9 +156,13 @@ impl Region {
                     if addend > 0
                         && let Some(dirty) = self.dirty()
                     {
-                        dirty.mark(slot);
+                        dirty.mark(slot.index);
                     }
-                    table.note_usage(slot, rule, now_s);
+                    table.note_usage(slot.index, rule, now_s);
+                    // Peers do not say what a key reads like: the first hit here does.
+                    if counted.before == 0 && !self.is_labelled(slot) {
+                        self.write_label(slot.index, slot.life, label());
+                    }
                 }
                 Ok(counted)
             }
@@ -168,10 +173,44 @@ impl Region {
         }
     }
 
-    /// Replaces what peers counted; see [`crate::table::Table::set_remote`].
-    pub fn set_remote(&self, key: &Key, window: crate::window::Window, remote: u64) -> bool {
-        self.table()
-            .is_some_and(|table| table.set_remote(key, window, remote))
+    /// Raises what peers counted for a key, also for one that is new here; see
+    /// [`crate::table::Table::put_remote`].
+    ///
+    /// # Errors
+    /// [`CountError`]; the region's own counters say so, as for hits.
+    pub fn put_remote(
+        &self,
+        key: &Key,
+        window: Window,
+        remote: u32,
+        clock: &impl Clock,
+    ) -> Result<(), CountError> {
+        let table = self.table().ok_or(CountError::Full)?;
+        table
+            .put_remote(key, window, remote, clock, |_, _| {
+                self.bump(|header| &header.keys_claimed);
+            })
+            .inspect_err(|&error| self.note_error(error))
+    }
+
+    /// Visits every slot that was counted in since the last call.
+    pub fn sweep(&self, mut visit: impl FnMut(&SlotReading)) {
+        if let (Some(table), Some(dirty)) = (self.table(), self.dirty()) {
+            dirty.sweep(|slot| {
+                if let Some(reading) = table.read(slot) {
+                    visit(&reading);
+                }
+            });
+        }
+    }
+
+    /// Visits every live slot.
+    pub fn scan(&self, mut visit: impl FnMut(&SlotReading)) {
+        if let Some(table) = self.table() {
+            (0..table.slot_count())
+                .filter_map(|slot| table.read(slot))
+                .for_each(|reading| visit(&reading));
+        }
     }
 
     /// Adds a call to a rule's statistics.
@@ -189,15 +228,31 @@ impl Region {
         Dirty::new(slots, summary)
     }
 
+    /// Whether a slot has a readable key already, for this life.
+    #[inline]
+    fn is_labelled(&self, slot: Place) -> bool {
+        labels::is_of(self.label_words(slot.index), slot.life)
+    }
+
     #[cold]
     fn note_claim<'k>(
+        &self,
+        slot: usize,
+        life: Life,
+        label: (&'k [u8], impl Iterator<Item = (&'k [u8], &'k [u8])>),
+    ) {
+        self.write_label(slot, life, label);
+        self.bump(|header| &header.keys_claimed);
+    }
+
+    #[cold]
+    fn write_label<'k>(
         &self,
         slot: usize,
         life: Life,
         (domain, entries): (&'k [u8], impl Iterator<Item = (&'k [u8], &'k [u8])>),
     ) {
         labels::write(self.label_words(slot), life, domain, entries);
-        self.bump(|header| &header.keys_claimed);
     }
 
     #[cold]

@@ -11,7 +11,7 @@ pub(super) const ATTEMPTS_MAX: u32 = 32;
 
 /// A slot in the key's search order.
 #[derive(Clone, Copy)]
-struct Place {
+struct Candidate {
     /// How-many-eth slot of the search; smaller wins.
     order: usize,
     index: usize,
@@ -23,9 +23,9 @@ enum Survey {
     /// The key has a live slot.
     Live(Located),
     /// Somebody has claimed a slot for this very key and not finished.
-    Pending(Place),
+    Pending(Candidate),
     /// The first slot that can be had.
-    Vacant(Place),
+    Vacant(Candidate),
     /// Every slot is another key's.
     Full,
 }
@@ -75,7 +75,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             let slot = &self.slots[index];
             // Acquire, pairs with PROMOTE and CLAIM.
             let control = Control::from_word(slot.control.load(Ordering::Acquire));
-            let place = Place {
+            let place = Candidate {
                 order,
                 index,
                 control,
@@ -167,7 +167,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     }
 
     /// Claims a vacant slot for the key. `None`: somebody else was faster, or it came to life again.
-    fn take(&self, key: &Key, place: Place, clock: &impl Clock) -> Option<Place> {
+    fn take(&self, key: &Key, place: Candidate, clock: &impl Clock) -> Option<Candidate> {
         let slot = &self.slots[place.index];
         let life = place.control.life();
         if place.control.state() == State::Live {
@@ -204,7 +204,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                 Ordering::Relaxed,
             )
             .ok()?;
-        Some(Place { control, ..place })
+        Some(Candidate { control, ..place })
     }
 
     /// Completes a claim of the key, this thread's own or one it found: writes the identity, gives way
@@ -212,7 +212,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     fn promote(
         &self,
         key: &Key,
-        mut place: Place,
+        mut place: Candidate,
         clock: &impl Clock,
         on_claim: &impl Fn(usize, Life),
     ) -> Outcome {
@@ -245,7 +245,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                         }
                     }
                     State::Claimed if self.claims(slot, control, key) => {
-                        let rival = Place {
+                        let rival = Candidate {
                             order,
                             index,
                             control,
@@ -287,7 +287,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     }
 
     /// Gives a claim up, so that anybody may have the slot. Returns whether it was still a claim.
-    fn release(&self, place: Place) -> bool {
+    fn release(&self, place: Candidate) -> bool {
         // Release: the next claim of this slot sees what was written to it.
         self.slots[place.index]
             .control
@@ -302,7 +302,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
 
     /// Writes what makes a claimed slot the key's and clears what the last life left. Any number of
     /// threads may do this for one claim; they write the same. `false`: the claim is gone.
-    fn prepare(&self, key: &Key, place: Place, clock: &impl Clock) -> bool {
+    fn prepare(&self, key: &Key, place: Candidate, clock: &impl Clock) -> bool {
         let slot = &self.slots[place.index];
         let life = place.control.life();
         let window = key.unit.window_at(clock.now_s()).number();
@@ -337,7 +337,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     fn settle(
         &self,
         slot: &Slot<W>,
-        place: Place,
+        place: Candidate,
         word: &W,
         value: u64,
         settled: impl Fn(u64) -> bool,

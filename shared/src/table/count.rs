@@ -1,17 +1,17 @@
 //! Counting in a slot: the hot path.
 
-use super::words::{Count, low_half};
-use super::{CountError, Counted, Key, Located, Table};
+use super::words::Count;
+use super::{CountError, Counted, Key, Located, Place, Table};
 use crate::clock::Clock;
 use crate::sync::{Ordering, Word};
 use crate::window::Window;
 
 /// Swaps that may fail in a row before a hit is given up. Each failure means that another thread's
 /// swap went through, so honest neighbours never come near it.
-const ATTEMPTS_MAX: u32 = 10_000;
+pub(super) const ATTEMPTS_MAX: u32 = 10_000;
 
 /// The slot went to another key, or is about to.
-struct Moved;
+pub(super) struct Moved;
 
 /// How far adding to a found slot came.
 enum Added {
@@ -146,7 +146,10 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                 before: u64::from(before),
                 after,
                 remote: u64::from(Count::from_word(remote).within(window.number())),
-                slot: Some(located.index),
+                slot: Some(Place {
+                    index: located.index,
+                    life: located.control.life(),
+                }),
             });
         }
         Added::Contended
@@ -202,30 +205,5 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             }
         }
         Ok(false)
-    }
-
-    /// Replaces what peers counted for a key in a window, if the key is live here.
-    ///
-    /// For the daemon alone, which is the only writer of these words. Returns whether it was stored.
-    pub fn set_remote(&self, key: &Key, window: Window, remote: u64) -> bool {
-        let Some(located) = self.find(key) else {
-            return false;
-        };
-        let slot = &self.slots[located.index];
-        let word = slot.remote(window.number());
-        // Acquire: the control word is looked at after it, as in `add`.
-        let found = word.load(Ordering::Acquire);
-        if slot.control.load(Ordering::Relaxed) != located.control.word() {
-            return false;
-        }
-        let count = low_half(remote.min(u64::from(u32::MAX)));
-        let new = Count::Hits {
-            window: window.number(),
-            count,
-        }
-        .word();
-        // Release: pairs with the acquire above.
-        word.compare_exchange(found, new, Ordering::Release, Ordering::Relaxed)
-            .is_ok()
     }
 }

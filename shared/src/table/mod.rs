@@ -20,6 +20,7 @@ mod claim;
 mod count;
 pub mod dirty;
 mod probe;
+mod remote;
 mod slot;
 pub mod words;
 
@@ -54,7 +55,16 @@ pub struct Counted {
     /// What peers have reported for that window.
     pub remote: u64,
     /// The slot counted in; `None` when the key has none and nothing was to be added.
-    pub slot: Option<usize>,
+    pub slot: Option<Place>,
+}
+
+/// A slot, in one of its lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its number.
+    pub index: usize,
+    /// The life.
+    pub life: Life,
 }
 
 /// Why a hit could not be counted. Nothing was added.

@@ -1,0 +1,64 @@
+//! A region's counters, with an eye on what the mesh puts in.
+
+use hivemind_mesh::counters::Counters;
+use hivemind_mesh::region::RegionCounters;
+use hivemind_shared::table::{CountError, Key, SlotReading};
+use hivemind_shared::window::Window;
+
+/// A count of peers that became visible.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Put {
+    /// Whose.
+    pub key: Key,
+    /// For which window.
+    pub window: Window,
+    /// All peers' hits together.
+    pub remote: u32,
+}
+
+/// The real counters of a region. Each count of peers is noted the moment it becomes visible, which
+/// tells its age to the microsecond and costs no looking.
+#[derive(Debug)]
+pub struct WatchedCounters {
+    counters: RegionCounters,
+    puts: Vec<Put>,
+}
+
+impl WatchedCounters {
+    /// Watches these.
+    pub fn new(counters: RegionCounters) -> Self {
+        Self {
+            counters,
+            puts: Vec::new(),
+        }
+    }
+
+    /// What became visible since the last call.
+    pub fn take_puts(&mut self) -> impl Iterator<Item = Put> + '_ {
+        self.puts.drain(..)
+    }
+}
+
+impl Counters for WatchedCounters {
+    fn sweep(&mut self, visit: &mut dyn FnMut(&SlotReading)) {
+        self.counters.sweep(visit);
+    }
+
+    fn scan(&mut self, visit: &mut dyn FnMut(&SlotReading)) {
+        self.counters.scan(visit);
+    }
+
+    fn put_remote(&mut self, key: &Key, window: Window, remote: u32) -> Result<(), CountError> {
+        self.counters.put_remote(key, window, remote)?;
+        self.puts.push(Put {
+            key: *key,
+            window,
+            remote,
+        });
+        Ok(())
+    }
+
+    fn limit(&self, rule: u32) -> Option<u32> {
+        self.counters.limit(rule)
+    }
+}

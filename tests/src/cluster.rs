@@ -1,0 +1,231 @@
+//! Setting up a cluster in a lab, and waiting for its hosts to agree.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use hivemind_mesh::status::{PeerState, Status};
+use hivemind_shared::window::Unit;
+use serde_json::{Value, json};
+use xtask::lab::{Counts, Key, Lab, Node, Place, as_root_of_a_namespace};
+use xtask::wait::{CLUSTER_PATIENCE, until_ok};
+use xtask::window;
+
+use crate::harness::{self, KEY, per_user, tools};
+
+/// A limit that nothing here reaches.
+pub const NO_LIMIT: u32 = 1_000_000;
+
+/// What a test may take, so that a day does not end in the middle of one.
+const ROOM: Duration = Duration::from_secs(300);
+
+/// Runs a test that needs a lab; `name` is the test's own.
+///
+/// # Errors
+///
+/// What the test says, and when there can be no lab on this machine.
+pub fn in_lab(name: &str, test: impl AsyncFnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    if as_root_of_a_namespace(name)? == Place::Done {
+        return Ok(());
+    }
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        window::wait_for_room(Unit::Day, ROOM).await;
+        test().await
+    })
+}
+
+/// Hosts with rules that give each user this many requests a day; no meshd runs yet.
+///
+/// # Errors
+///
+/// When the system does not allow it.
+pub async fn hosts(number: u8, requests_per_day: u32) -> anyhow::Result<Lab> {
+    // What goes wrong is the same in every run.
+    const SEED: u64 = 0x5eed;
+    Ok(Lab::start(tools()?, &per_user(requests_per_day), number, SEED).await?)
+}
+
+/// As [`hosts`], and all of them in one cluster, which everyone finds by the first one's address.
+///
+/// # Errors
+///
+/// With meshd's own words when one does not start or they do not find each other.
+pub async fn cluster(number: u8, requests_per_day: u32) -> anyhow::Result<Lab> {
+    let lab = hosts(number, requests_per_day).await?;
+    let ring = key_file(&lab.nodes[0], "ring", &[KEY_A])?;
+    for node in &lab.nodes {
+        node.set_mesh(member(&lab, "lab", &ring)).await;
+        node.start().await?;
+    }
+    all_see_all(&lab).await?;
+    Ok(lab)
+}
+
+/// The section `mesh` of a member of a cluster, who finds the others by the first host's address.
+pub fn member(lab: &Lab, cluster: &str, ring: &Path) -> Value {
+    json!({
+        "cluster": cluster,
+        "bootstrap_peers": [lab.nodes[0].mesh_address()],
+        "key_file": ring,
+    })
+}
+
+/// A secret, as a key file has it.
+pub const KEY_A: &str = "a: 4a1f0c8e2b7d9356f1e0d4c3b2a190877665544332211000ffeeddccbbaa9988";
+
+/// Another.
+pub const KEY_B: &str = "b: 9c3e5a7b1d2f40618293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9";
+
+/// Another secret under the name of [`KEY_A`].
+pub const FALSE_KEY_A: &str = "a: 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+
+/// Writes a key ring: a key a line, the one to send with first.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub fn key_file(node: &Node, name: &str, keys: &[&str]) -> anyhow::Result<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = node.dir().join(name);
+    let draft = node.dir().join(format!("{name}.draft"));
+    std::fs::write(&draft, keys.join("\n") + "\n")?;
+    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(draft, &path)?;
+    Ok(path)
+}
+
+/// The counter of a user.
+pub fn user(name: &str) -> Key {
+    Key {
+        domain: "edge".to_owned(),
+        key: KEY.to_owned(),
+        value: name.to_owned(),
+        unit: Unit::Day,
+    }
+}
+
+/// Waits until every host counts every other as present.
+///
+/// # Errors
+///
+/// With what each host last said about its peers.
+pub async fn all_see_all(lab: &Lab) -> anyhow::Result<()> {
+    let others = lab.nodes.len() - 1;
+    for node in &lab.nodes {
+        peers_until(node, &format!("{others} peers to be there"), |status| {
+            present(status) == others
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+/// How many peers are there, as far as this host knows.
+pub fn present(status: &Status) -> usize {
+    let alive = |it: &&hivemind_mesh::status::PeerStatus| it.state == PeerState::Alive;
+    status.peers.iter().filter(alive).count()
+}
+
+/// How often this host has dropped something for this cause.
+pub fn drops(status: &Status, cause: &str) -> u64 {
+    let its = status.drops.iter().filter(|it| it.cause == cause);
+    its.map(|it| it.count).sum()
+}
+
+/// Waits until what this host says about its peers is as wanted.
+///
+/// # Errors
+///
+/// With what it last said.
+pub async fn peers_until(
+    node: &Node,
+    what: &str,
+    wanted: impl Fn(&Status) -> bool,
+) -> anyhow::Result<Status> {
+    let look = async || match node.peers().await {
+        Ok(status) if wanted(&status) => Ok(status),
+        Ok(status) => Err(format!("{status:?}")),
+        Err(error) => Err(error.to_string()),
+    };
+    let address = node.mesh_address();
+    let what = format!("{what}, says {address}");
+    Ok(until_ok(what, CLUSTER_PATIENCE, look).await?)
+}
+
+/// Waits until each of these hosts knows of exactly this many hits.
+///
+/// # Errors
+///
+/// With what each of them knows instead.
+pub async fn agree_on(nodes: &[Node], key: &Key, hits: u64) -> anyhow::Result<()> {
+    let mut workers: Vec<_> = nodes.iter().map(Node::worker).collect();
+    let look = async || {
+        let counts = workers.iter_mut().map(|it| it.counts(key));
+        let counts: Vec<Counts> = counts
+            .collect::<Result<_, _>>()
+            .map_err(|error| error.to_string())?;
+        let agreed = counts.iter().all(|it| it.total() == hits);
+        agreed.then_some(()).ok_or_else(|| format!("{counts:?}"))
+    };
+    let what = format!("all hosts to know of {hits} hits of {}", key.value);
+    Ok(until_ok(what, CLUSTER_PATIENCE, look).await?)
+}
+
+/// Waits until all hosts know of exactly this many hits, lets news go once more from everyone to
+/// everyone, and looks again: a count that came too often is noticed, too.
+///
+/// # Errors
+///
+/// With what each host knows instead.
+pub async fn agree_for_good_on(lab: &Lab, key: &Key, hits: u64) -> anyhow::Result<()> {
+    static ROUND: AtomicU32 = AtomicU32::new(0);
+    agree_on(&lab.nodes, key, hits).await?;
+    let round = ROUND.fetch_add(1, Ordering::Relaxed);
+    let news = user(&format!("news {round}"));
+    for node in &lab.nodes {
+        node.worker().hit(&news)?;
+    }
+    agree_on(&lab.nodes, &news, lab.nodes.len() as u64).await?;
+    for node in &lab.nodes {
+        let counts = node.worker().counts(key)?;
+        ensure!(
+            counts.total() == hits,
+            "{} knows of {counts:?} after having agreed on {hits}",
+            node.mesh_address()
+        );
+    }
+    Ok(())
+}
+
+/// Checks that each of these hosts is ready now.
+///
+/// # Errors
+///
+/// Naming the one that is not.
+pub async fn all_ready(nodes: &[Node]) -> anyhow::Result<()> {
+    for node in nodes {
+        let address = node.mesh_address();
+        let ready = node.is_ready().await;
+        ensure!(
+            ready.with_context(|| format!("{address} does not answer"))?,
+            "{address} is not ready"
+        );
+    }
+    Ok(())
+}
+
+/// Requests of a user to an Envoy on this host.
+///
+/// # Errors
+///
+/// When Envoy has no such listener.
+pub fn load_on(
+    proxy: &xtask::proxy::Proxy,
+    listener: &str,
+    name: &str,
+) -> anyhow::Result<xtask::load::Load> {
+    Ok(harness::load(proxy.listener(listener)?, name)?)
+}

@@ -97,7 +97,7 @@ fn wrong_keys_are_status_64_with_file_and_line_and_nothing_is_bound_or_created()
     // A port that is taken would be status 71: keys come first.
     let taken = UdpSocket::bind("127.0.0.1:0").expect("a port");
     let bind = taken.local_addr().expect("its address").to_string();
-    let mut wrong = |expected: &str| {
+    let wrong = |expected: &str| {
         for arguments in [&[][..], &["--check"]] {
             let output = site
                 .command(&["--mesh-bind", &bind, "--mesh-key-file", path])

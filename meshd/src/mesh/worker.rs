@@ -11,6 +11,7 @@ use hivemind_mesh::region::RegionCounters;
 use hivemind_mesh::seal::KeyRing;
 use hivemind_mesh::settings::{Local, Settings};
 use hivemind_mesh::time::Now;
+use hivemind_shared::clock::CoarseClock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{debug, error, info};
 
@@ -53,7 +54,7 @@ pub(super) struct Worker {
     inbox: Inbox,
     parts: Parts,
     mesh: Mesh,
-    counters: RegionCounters,
+    counters: RegionCounters<CoarseClock>,
     outbox: Outbox,
     sender: Sender,
     skew: SkewWatch,
@@ -95,7 +96,7 @@ impl Worker {
     ///
     /// When the kernel has no random numbers.
     pub(super) fn new(socket: MeshSocket, inbox: Inbox, parts: Parts) -> io::Result<Self> {
-        let mut counters = RegionCounters::new(Arc::clone(&parts.run.region));
+        let mut counters = RegionCounters::new(Arc::clone(&parts.run.region), CoarseClock);
         let mesh = begin(&parts, &mut counters)?;
         Ok(Self {
             socket,
@@ -179,7 +180,7 @@ impl Worker {
         let mut peers: Vec<SocketAddr> = status.peers.iter().map(|peer| peer.address).collect();
         peers.extend(&self.bootstrap);
         self.parts.run = run;
-        self.counters = RegionCounters::new(Arc::clone(&self.parts.run.region));
+        self.counters = RegionCounters::new(Arc::clone(&self.parts.run.region), CoarseClock);
         match begin(&self.parts, &mut self.counters) {
             Ok(mesh) => self.mesh = mesh,
             Err(error) => {
@@ -277,7 +278,7 @@ impl Worker {
 }
 
 /// A mesh for the region at hand.
-fn begin(parts: &Parts, counters: &mut RegionCounters) -> io::Result<Mesh> {
+fn begin(parts: &Parts, counters: &mut RegionCounters<CoarseClock>) -> io::Result<Mesh> {
     let local = Local {
         actor: parts.run.region.region_id(),
         incarnation: parts.run.incarnation,

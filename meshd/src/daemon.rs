@@ -5,25 +5,24 @@ use std::io;
 use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hivemind_shared::yaml::Problems;
 use tokio::runtime::Builder;
 use tonic_health::server::{HealthReporter, HealthService};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
+use crate::background::Background;
 use crate::config::{Config, Loaded, print};
 use crate::failure::Failure;
 use crate::mesh::MeshService;
 use crate::mesh::key_file::{self, Keys};
 use crate::mesh::socket::MeshSocket;
 use crate::ports_file::Ports;
-use crate::region_owner::{self, RegionOwner};
-use crate::rules_source::{self, Kick, LoadedRules, Reloader, RulesState};
+use crate::region_owner::RegionOwner;
+use crate::rules_source;
 use crate::server::accept::GrpcListeners;
 use crate::server::admin::Admin;
 use crate::server::health::{Health, State};
@@ -63,13 +62,20 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
         rules.rules.clone(),
         health.clone(),
     )?);
-    let background = Background::start(config, &owner, rules, &health)?;
+    let background =
+        Background::start(config, &owner, rules, &health).map_err(Failure::system("a thread"))?;
     let mut sockets = Sockets::open(config)?;
     let ports = sockets
         .ports()
         .map_err(Failure::system("its own addresses"))?;
-    let mesh = start_mesh(config, sockets.mesh.take().zip(keys), &owner, &health)
-        .map_err(Failure::system("threads for the mesh"))?;
+    let mesh = start_mesh(
+        config,
+        sockets.mesh.take().zip(keys),
+        &owner,
+        &background,
+        &health,
+    )
+    .map_err(Failure::system("threads for the mesh"))?;
     let parts = Parts {
         owner: &owner,
         background: &background,
@@ -93,11 +99,13 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
 fn start_mesh(
     config: &Config,
     on: Option<(MeshSocket, Keys)>,
-    owner: &Arc<RegionOwner>,
+    owner: &RegionOwner,
+    background: &Background,
     health: &Health,
 ) -> io::Result<Option<MeshService>> {
     if let Some((socket, keys)) = on {
-        return MeshService::start(config, socket, keys, owner, health).map(Some);
+        let rules = background.rules();
+        return MeshService::start(config, socket, keys, owner, rules, health).map(Some);
     }
     info!(
         "the mesh is off: there is nobody to share counts with. To share them, give every host the \
@@ -129,55 +137,6 @@ fn warn_of(config: &Config, warnings: &[String], keys: Option<&Keys>, rule_warni
             "mesh.insecure is set and there is no mesh.key_file: whoever reaches this port can read \
              and change counts"
         );
-    }
-}
-
-/// The threads beside the runtime: they do blocking work at a slow pace.
-#[derive(Debug)]
-struct Background {
-    rules: Arc<RulesState>,
-    kick_rules: Sender<Kick>,
-    stop_region: Sender<()>,
-    threads: [JoinHandle<()>; 2],
-}
-
-impl Background {
-    fn start(
-        config: &Config,
-        owner: &Arc<RegionOwner>,
-        rules: LoadedRules,
-        health: &Health,
-    ) -> Result<Self, Failure> {
-        let (stop_region, region_stopped) = mpsc::channel();
-        let region = region_owner::start_heartbeat(Arc::clone(owner), region_stopped)
-            .map_err(Failure::system("a thread"))?;
-
-        let path = config.rate_limiting.config_path.clone();
-        let reloader = Reloader::new(path, rules, Arc::clone(owner), health.clone());
-        let state = reloader.state();
-        let (kick_rules, kicks) = mpsc::channel();
-        let reloads = rules_source::start(reloader, kicks).map_err(Failure::system("a thread"))?;
-        Ok(Self {
-            rules: state,
-            kick_rules,
-            stop_region,
-            threads: [region, reloads],
-        })
-    }
-
-    /// Ends the threads and waits for them.
-    fn stop(self) {
-        // They end when there is nobody left who could tell them anything.
-        drop((self.kick_rules, self.stop_region));
-        for thread in self.threads {
-            let name = thread.thread().name().unwrap_or_default().to_owned();
-            if thread.join().is_err() {
-                error!(
-                    thread = name,
-                    "thread died of a panic: this is a bug in meshd"
-                );
-            }
-        }
     }
 }
 
@@ -222,7 +181,7 @@ fn serve(
         let admin_address = sockets.admin.local_addr().ok();
         let endpoints = Admin {
             config: print(loaded).into(),
-            rules: Arc::clone(&background.rules),
+            rules: background.rules(),
             workers: Arc::clone(&workers),
             metrics: metrics.clone(),
         };
@@ -287,9 +246,7 @@ async fn until_stop(signals: &mut OsSignals, background: &Background, mesh: Opti
         match signals.next().await {
             Request::Stop(signal) => return info!(signal, "meshd stops"),
             Request::Reload => {
-                if background.kick_rules.send(Kick).is_err() {
-                    error!("rules cannot be reloaded: their thread is gone, restart meshd");
-                }
+                background.reload_rules();
                 if let Some(mesh) = mesh {
                     mesh.reload_keys();
                 }

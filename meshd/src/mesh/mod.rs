@@ -31,7 +31,7 @@ use self::socket::MeshSocket;
 use self::worker::{DeathNotice, Parts, Worker};
 use crate::config::Config;
 use crate::region_owner::RegionOwner;
-use crate::rules_source::Kick;
+use crate::rules_source::{Kick, RulesState};
 use crate::server::health::{Health, State};
 
 /// How long the address to tell peers may wait for a name server.
@@ -69,7 +69,8 @@ impl MeshService {
         config: &Config,
         socket: MeshSocket,
         keys: Keys,
-        owner: &Arc<RegionOwner>,
+        owner: &RegionOwner,
+        rules: Arc<RulesState>,
         health: &Health,
     ) -> io::Result<Self> {
         let mesh = &config.mesh;
@@ -101,7 +102,7 @@ impl MeshService {
             keys: keys.ring.clone(),
             is_first: mesh.bootstrap_peers.is_empty(),
             run,
-            owner: Arc::clone(owner),
+            rules,
             health: health.clone(),
         };
         health.update(|components| {

@@ -107,8 +107,16 @@ async fn srv_targets(name: &str) -> Result<Vec<(String, u16)>, String> {
     // Made anew each time: the system's configuration may change, and nothing is kept longer than it
     // should be.
     let resolver = TokioResolver::builder_tokio().and_then(|builder| builder.build());
-    let resolver =
-        resolver.map_err(|error| format!("the system's resolver configuration: {error}"))?;
+    match resolver {
+        Ok(resolver) => srv_targets_by(&resolver, name).await,
+        Err(error) => Err(format!("the system's resolver configuration: {error}")),
+    }
+}
+
+async fn srv_targets_by(
+    resolver: &TokioResolver,
+    name: &str,
+) -> Result<Vec<(String, u16)>, String> {
     let answer = tokio::time::timeout(SRV_TIMEOUT, resolver.srv_lookup(name)).await;
     let records = match answer {
         Ok(Ok(records)) => records,
@@ -130,6 +138,55 @@ async fn srv_targets(name: &str) -> Result<Vec<(String, u16)>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+    use hickory_resolver::net::runtime::TokioRuntimeProvider;
+    use hickory_resolver::proto::op::{Message, MessageType, ResponseCode};
+    use hickory_resolver::proto::rr::rdata::SRV;
+    use hickory_resolver::proto::rr::{Name, Record};
+    use std::net::UdpSocket;
+
+    /// A name server that knows one service, on a thread that ends with the test.
+    fn name_server() -> u16 {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4_096];
+            while let Ok((bytes, from)) = socket.recv_from(&mut buffer) {
+                let mut message = Message::from_vec(&buffer[..bytes]).unwrap();
+                let name = message.queries[0].name().clone();
+                message.metadata.message_type = MessageType::Response;
+                if name.to_utf8() == "_hivemind._udp.example." {
+                    for (port, target) in [(7_946, "a.example."), (0, "b.example."), (1, ".")] {
+                        let target = Name::from_ascii(target).unwrap();
+                        let srv = RData::SRV(SRV::new(0, 0, port, target));
+                        message.add_answer(Record::from_rdata(name.clone(), 60, srv));
+                    }
+                } else {
+                    message.metadata.response_code = ResponseCode::NXDomain;
+                }
+                socket.send_to(&message.to_vec().unwrap(), from).unwrap();
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn srv_records_name_hosts_and_ports_and_those_without_either_are_passed_over() {
+        let mut connection = ConnectionConfig::udp();
+        connection.port = name_server();
+        let ip = [127, 0, 0, 1].into();
+        let server = NameServerConfig::new(ip, true, vec![connection]);
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
+        let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+        let resolver = builder.build().unwrap();
+        let targets = srv_targets_by(&resolver, "_hivemind._udp.example.").await;
+        assert_eq!(targets, Ok(vec![("a.example".to_owned(), 7_946)]));
+        assert!(
+            srv_targets_by(&resolver, "_other._udp.example.")
+                .await
+                .is_err()
+        );
+    }
 
     fn host(host: &str, port: u16) -> Peer {
         Peer::Host {

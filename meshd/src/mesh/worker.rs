@@ -20,7 +20,8 @@ use super::handle::{Command, Inbox};
 use super::sender::Sender;
 use super::skew::SkewWatch;
 use super::socket::{MeshSocket, Receiver};
-use crate::region_owner::{RegionOwner, RegionRun};
+use crate::region_owner::RegionRun;
+use crate::rules_source::RulesState;
 use crate::server::health::{Health, State};
 
 /// Datagrams that are taken in between two ticks at most: what peers can do to this thread ends there.
@@ -44,7 +45,8 @@ pub(super) struct Parts {
     /// Whether there is nobody to look for: this host begins alone.
     pub(super) is_first: bool,
     pub(super) run: RegionRun,
-    pub(super) owner: Arc<RegionOwner>,
+    /// The rules in force, for the units they count by.
+    pub(super) rules: Arc<RulesState>,
     pub(super) health: Health,
 }
 
@@ -258,7 +260,7 @@ impl Worker {
         if now.monotonic_us >= self.publish_at_us {
             self.publish_at_us = now.monotonic_us.saturating_add(PUBLISH_INTERVAL_US);
             let status = Arc::new(self.mesh.status(now));
-            self.skew.look(&status.peers, &self.parts.owner.rules());
+            self.skew.look(&status.peers, &self.parts.rules.rules());
             self.inbox.publish(status);
         }
     }

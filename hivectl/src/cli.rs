@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, keygen, ls, stat};
+use crate::commands::{check, keygen, ls, peers, stat};
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 done; 64 wrong arguments; 65 wrong rules or key file; 66 the region or \
-another file cannot be opened; 71 the system gives no random numbers; 74 the result cannot be written. \
+another file cannot be opened; 69 meshd cannot be reached; 71 the system gives no random numbers; 74 the result cannot be written. \
 A reader that stops listening (`| head`) ends hivectl quietly with 0.
 
 Results go to the standard output, everything else to the standard error.";
@@ -29,6 +29,7 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Stat(stat::Options),
     Ls(ls::Options),
+    Peers(peers::Options),
     Check(check::Options),
     Keygen(keygen::Options),
 }

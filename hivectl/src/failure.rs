@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use hivemind_shared::yaml::Problems;
 
+use crate::admin::AdminError;
 use crate::commands::keygen::KeygenError;
 use crate::region::OpenRegionError;
 use crate::text;
@@ -13,6 +14,7 @@ use crate::text;
 pub(crate) const STATUS_USAGE: u8 = 64;
 const STATUS_RULES: u8 = 65;
 const STATUS_REGION: u8 = 66;
+const STATUS_MESHD: u8 = 69;
 const STATUS_SYSTEM: u8 = 71;
 const STATUS_OUTPUT: u8 = 74;
 
@@ -25,6 +27,9 @@ pub(crate) enum Failure {
     /// There is no region to look into.
     #[error("hivectl: {0}")]
     Region(#[from] OpenRegionError),
+    /// There is no meshd to ask.
+    #[error("hivectl: {0}")]
+    Admin(#[from] AdminError),
     /// There is no key file.
     #[error("hivectl: {0}")]
     Keygen(#[from] KeygenError),
@@ -48,6 +53,7 @@ impl Failure {
             Self::Output(_) if self.is_closed_pipe() => ExitCode::SUCCESS,
             Self::Rules(_) => ExitCode::from(STATUS_RULES),
             Self::Region(_) => ExitCode::from(STATUS_REGION),
+            Self::Admin(_) => ExitCode::from(STATUS_MESHD),
             Self::Keygen(error) => ExitCode::from(match error {
                 KeygenError::WrongFile { .. } | KeygenError::NotKeys { .. } => STATUS_RULES,
                 KeygenError::Read { .. } => STATUS_REGION,

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod cli;
 mod commands;
 mod failure;
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Arguments, Command};
-use crate::commands::{check, keygen, ls, stat};
+use crate::commands::{check, keygen, ls, peers, stat};
 use crate::failure::{Failure, STATUS_USAGE};
 use crate::region::{PATH_VARIABLE, RegionPlace};
 
@@ -54,6 +55,7 @@ fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.command {
         Command::Stat(options) => stat::run(options, &place, &mut out),
         Command::Ls(options) => ls::run(options, &place, &mut out),
+        Command::Peers(options) => peers::run(options, &place, &mut out),
         Command::Check(options) => check::run(options, &mut out),
         Command::Keygen(options) => keygen::run(options, &mut out),
     }?;

@@ -56,6 +56,16 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
+/// A short length of time in microseconds: `250 µs`, `1.3 ms`, `45 ms`, `1.3 s`, `45 s`.
+pub(crate) fn latency(us: u64) -> String {
+    match us {
+        0..1_000 => format!("{us} µs"),
+        1_000..10_000 => format!("{}.{} ms", us / 1_000, us / 100 % 10),
+        10_000..1_000_000 => format!("{} ms", us / 1_000),
+        _ => duration(us / 1_000),
+    }
+}
+
 /// A number of bytes, rounded: `58.3 MiB`.
 pub(crate) fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
@@ -118,6 +128,11 @@ mod tests {
         assert_eq!(duration(7_199_000), "119 min");
         assert_eq!(duration(172_799_000), "47 h");
         assert_eq!(duration(u64::MAX), "213503982334 days");
+        assert_eq!(latency(999), "999 µs");
+        assert_eq!(latency(1_390), "1.3 ms");
+        assert_eq!(latency(999_999), "999 ms");
+        assert_eq!(latency(1_390_000), "1.3 s");
+        assert_eq!(latency(u64::MAX), "213503982 days");
         assert_eq!(bytes(512), "512 bytes");
         assert_eq!(bytes(61_112_320), "58.3 MiB");
         assert_eq!(bytes(13 << 30), "13.0 GiB");

@@ -20,6 +20,7 @@ fn wrong_arguments_are_explained_with_status_64() {
         &["ls", "--top=many"],
         &["stat", "--at=yesterday"],
         &["check"],
+        &["peers", "--admin=edge-1"],
         &[],
     ] {
         let finished = Finished::of(hivectl().args(arguments));
@@ -45,8 +46,10 @@ fn help_documents_the_exit_status_and_every_command() {
         "ls",
         "check",
         "keygen",
+        "peers",
         "64 wrong",
         "65 wrong",
+        "69 meshd",
         "66 the region",
         "74 the",
     ] {

@@ -2,32 +2,35 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use hivemind_shared::yaml::Problems;
 use tokio::runtime::Builder;
 use tonic_health::server::{HealthReporter, HealthService};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
+use crate::background::Background;
 use crate::config::{Config, Loaded, print};
 use crate::failure::Failure;
+use crate::mesh::MeshService;
+use crate::mesh::key_file::{self, Keys};
+use crate::mesh::socket::MeshSocket;
 use crate::ports_file::Ports;
-use crate::region_owner::{self, RegionOwner};
-use crate::rules_source::{self, Kick, LoadedRules, Reloader, RulesState};
+use crate::region_owner::RegionOwner;
+use crate::rules_source;
 use crate::server::accept::GrpcListeners;
 use crate::server::admin::Admin;
 use crate::server::health::{Health, State};
-use crate::server::listen::{self, UnixSocket};
+use crate::server::metrics::Metrics;
 use crate::server::workers::Workers;
 use crate::server::{RateLimit, Services, admin, grpc_health, http};
 use crate::shutdown::{OsSignals, Phase, Request, StopSwitch};
+use crate::sockets::Sockets;
 use crate::telemetry::log;
 
 /// How often a stopping meshd says what it waits for.
@@ -40,7 +43,8 @@ const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// [`Failure`] when it could not start. Once it runs, it ends by being asked to.
 pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
     let config = &loaded.config;
-    // Before anything is opened: wrong rules leave no trace.
+    // Before anything is opened: wrong keys and rules leave no trace.
+    let keys = key_file::load(&config.mesh).map_err(Failure::Config)?;
     let (rules, rule_warnings) =
         rules_source::load(&config.rate_limiting.config_path).map_err(Failure::Rules)?;
     log::init(config.log);
@@ -49,118 +53,90 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
         node = config.node.name,
         "meshd starts"
     );
-    warn_of(config, &loaded.warnings, &rule_warnings);
+    warn_of(config, &loaded.warnings, keys.as_ref(), &rule_warnings);
 
     let health = Health::starting();
     let owner = Arc::new(RegionOwner::open(
         &config.region,
+        keys.as_ref().map(|keys| keys.ring.hash_key()),
         rules.rules.clone(),
         health.clone(),
     )?);
-    let background = Background::start(config, &owner, rules, &health)?;
-    let sockets = Sockets::open(config)?;
-    let served = serve(loaded, ports_file, sockets, &owner, &background, &health);
+    let background =
+        Background::start(config, &owner, rules, &health).map_err(Failure::system("a thread"))?;
+    let mut sockets = Sockets::open(config)?;
+    let ports = sockets
+        .ports()
+        .map_err(Failure::system("its own addresses"))?;
+    let mesh = start_mesh(
+        config,
+        sockets.mesh.take().zip(keys),
+        &owner,
+        &background,
+        &health,
+    )
+    .map_err(Failure::system("threads for the mesh"))?;
+    let parts = Parts {
+        owner: &owner,
+        background: &background,
+        mesh: mesh.as_ref(),
+        health: &health,
+    };
+    let served = serve(loaded, ports_file, sockets, ports, &parts);
+    owner.set_admin_address(None);
+    // After the server, so that its last counts go along; before the region they are in.
+    if let Some(mesh) = mesh {
+        mesh.stop();
+    }
     background.stop();
+    if served.is_ok() {
+        info!("meshd has stopped");
+    }
     served
 }
 
+/// Starts the mesh, or says why there is none.
+fn start_mesh(
+    config: &Config,
+    on: Option<(MeshSocket, Keys)>,
+    owner: &RegionOwner,
+    background: &Background,
+    health: &Health,
+) -> io::Result<Option<MeshService>> {
+    if let Some((socket, keys)) = on {
+        let rules = background.rules();
+        return MeshService::start(config, socket, keys, owner, rules, health).map(Some);
+    }
+    info!(
+        "the mesh is off: there is nobody to share counts with. To share them, give every host the \
+         same mesh.key_file (`hivectl keygen` makes one), and name some of them in \
+         mesh.bootstrap_peers"
+    );
+    health.update(|components| components.mesh = State::Up);
+    Ok(None)
+}
+
+/// What runs beside the server.
+struct Parts<'a> {
+    owner: &'a Arc<RegionOwner>,
+    background: &'a Background,
+    mesh: Option<&'a MeshService>,
+    health: &'a Health,
+}
+
 /// Logs what is odd but no reason to stop.
-fn warn_of(config: &Config, warnings: &[String], rule_warnings: &Problems) {
-    for warning in warnings {
+fn warn_of(config: &Config, warnings: &[String], keys: Option<&Keys>, rule_warnings: &Problems) {
+    let key_warning = keys.and_then(|keys| keys.warning.as_ref());
+    for warning in warnings.iter().chain(key_warning) {
         warn!("{warning}");
     }
     rules_source::log_problems(rule_warnings);
-    if !config.mesh.bootstrap_peers.is_empty() {
+    if config.mesh.is_open_to_others() {
         warn!(
-            peers = config.mesh.bootstrap_peers.len(),
-            "mesh.bootstrap_peers is set, but this version does not exchange counts with peers: \
-             every host limits by its own counts alone"
+            bind = %config.mesh.bind,
+            "mesh.insecure is set and there is no mesh.key_file: whoever reaches this port can read \
+             and change counts"
         );
-    }
-}
-
-/// The threads beside the runtime: they do blocking work at a slow pace.
-#[derive(Debug)]
-struct Background {
-    rules: Arc<RulesState>,
-    kick_rules: Sender<Kick>,
-    stop_region: Sender<()>,
-    threads: [JoinHandle<()>; 2],
-}
-
-impl Background {
-    fn start(
-        config: &Config,
-        owner: &Arc<RegionOwner>,
-        rules: LoadedRules,
-        health: &Health,
-    ) -> Result<Self, Failure> {
-        let (stop_region, region_stopped) = mpsc::channel();
-        let region = region_owner::start_heartbeat(Arc::clone(owner), region_stopped)
-            .map_err(Failure::system("a thread"))?;
-
-        let path = config.rate_limiting.config_path.clone();
-        let reloader = Reloader::new(path, rules, Arc::clone(owner), health.clone());
-        let state = reloader.state();
-        let (kick_rules, kicks) = mpsc::channel();
-        let reloads = rules_source::start(reloader, kicks).map_err(Failure::system("a thread"))?;
-        Ok(Self {
-            rules: state,
-            kick_rules,
-            stop_region,
-            threads: [region, reloads],
-        })
-    }
-
-    /// Ends the threads and waits for them.
-    fn stop(self) {
-        // They end when there is nobody left who could tell them anything.
-        drop((self.kick_rules, self.stop_region));
-        for thread in self.threads {
-            let name = thread.thread().name().unwrap_or_default().to_owned();
-            if thread.join().is_err() {
-                error!(
-                    thread = name,
-                    "thread died of a panic: this is a bug in meshd"
-                );
-            }
-        }
-    }
-}
-
-/// Everything that is listened on.
-#[derive(Debug)]
-struct Sockets {
-    grpc: TcpListener,
-    grpc_socket: Option<UnixSocket>,
-    http: TcpListener,
-    admin: TcpListener,
-}
-
-impl Sockets {
-    fn open(config: &Config) -> Result<Self, Failure> {
-        let server = &config.server;
-        let grpc = SocketAddr::new(server.address, server.grpc_port);
-        let http = SocketAddr::new(server.address, server.http_port);
-        let admin = SocketAddr::new(config.admin.address, config.admin.port);
-        Ok(Self {
-            grpc: listen::tcp("server.grpc_port", grpc)?,
-            grpc_socket: server
-                .grpc_socket
-                .as_deref()
-                .map(UnixSocket::bind)
-                .transpose()?,
-            http: listen::tcp("server.http_port", http)?,
-            admin: listen::tcp("admin.port", admin)?,
-        })
-    }
-
-    fn ports(&self) -> io::Result<Ports> {
-        Ok(Ports::of(
-            self.grpc.local_addr()?,
-            self.http.local_addr()?,
-            self.admin.local_addr()?,
-        ))
     }
 }
 
@@ -169,10 +145,15 @@ fn serve(
     loaded: &Loaded,
     ports_file: Option<&Path>,
     sockets: Sockets,
-    owner: &RegionOwner,
-    background: &Background,
-    health: &Health,
+    ports: Ports,
+    parts: &Parts<'_>,
 ) -> Result<(), Failure> {
+    let Parts {
+        owner,
+        background,
+        mesh,
+        health,
+    } = *parts;
     let server = &loaded.config.server;
     let stop = StopSwitch::new();
     let reporter = HealthReporter::new();
@@ -193,22 +174,26 @@ fn serve(
     let served = runtime.block_on(async {
         // Before anyone can be told that meshd runs: from then on it may be told to stop.
         let mut signals = OsSignals::install().map_err(Failure::system("signal handlers"))?;
-        let ports = sockets
-            .ports()
-            .map_err(Failure::system("its own addresses"))?;
+        let metrics = Metrics {
+            owner: Arc::clone(owner),
+            mesh: mesh.map(MeshService::handle),
+        };
+        let admin_address = sockets.admin.local_addr().ok();
         let endpoints = Admin {
             config: print(loaded).into(),
-            rules: Arc::clone(&background.rules),
+            rules: background.rules(),
             workers: Arc::clone(&workers),
+            metrics: metrics.clone(),
         };
         let grpc = GrpcListeners::new(sockets.grpc, sockets.grpc_socket)
             .map_err(Failure::system("file descriptors"))?;
         tokio::spawn(grpc.accept(Arc::clone(&workers), stop.signal()));
         spawn_http(
             sockets.http,
-            http::router(health.clone(), RateLimit::new(owner.decider())),
+            http::router(health.clone(), RateLimit::new(owner.decider()), metrics),
         )?;
         spawn_http(sockets.admin, admin::router(endpoints))?;
+        owner.set_admin_address(admin_address);
 
         health.update(|components| components.server = State::Up);
         grpc_health::report(health, &reporter).await;
@@ -217,13 +202,14 @@ fn serve(
             grpc = ports.grpc,
             http = ports.http,
             admin = ports.admin,
+            mesh = ports.mesh,
             "meshd is ready"
         );
         if let Some(path) = ports_file {
             ports.write(path)?;
         }
 
-        until_stop(&mut signals, background).await;
+        until_stop(&mut signals, background, mesh).await;
         health.update(|components| components.server = State::Down("stopping".to_owned()));
         grpc_health::report(health, &reporter).await;
         drain(&stop, &mut signals, &workers, server.drain_timeout).await;
@@ -234,9 +220,6 @@ fn serve(
     drop(runtime);
     if let Some(workers) = Arc::into_inner(workers) {
         workers.join();
-    }
-    if served.is_ok() {
-        info!("meshd has stopped");
     }
     served
 }
@@ -258,13 +241,14 @@ fn spawn_http(listener: TcpListener, router: Router) -> Result<(), Failure> {
 }
 
 /// Waits for a signal to stop, and follows the others.
-async fn until_stop(signals: &mut OsSignals, background: &Background) {
+async fn until_stop(signals: &mut OsSignals, background: &Background, mesh: Option<&MeshService>) {
     loop {
         match signals.next().await {
             Request::Stop(signal) => return info!(signal, "meshd stops"),
             Request::Reload => {
-                if background.kick_rules.send(Kick).is_err() {
-                    error!("rules cannot be reloaded: their thread is gone, restart meshd");
+                background.reload_rules();
+                if let Some(mesh) = mesh {
+                    mesh.reload_keys();
                 }
             }
         }

@@ -3,19 +3,22 @@
 //!
 //! [`run`] is the whole program. Inside, [`daemon`] puts the parts together: [`config`] says what is
 //! wanted, [`region_owner`] has the region, [`rules_source`] brings rules into it, [`server`] answers
-//! calls.
+//! calls, [`mesh`] shares counts with peers.
 
 #![forbid(unsafe_code)]
 
+pub mod background;
 pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod failure;
+pub mod mesh;
 pub mod ports_file;
 pub mod region_owner;
 pub mod rules_source;
 pub mod server;
 pub mod shutdown;
+pub mod sockets;
 pub mod telemetry;
 
 use std::ffi::OsString;
@@ -63,12 +66,14 @@ fn act(invocation: cli::Invocation) -> Result<(), Failure> {
     }
 }
 
-/// Reads the rules as well, and says that all is well.
+/// Reads the keys and the rules as well, and says that all is well.
 fn check(loaded: &config::Loaded) -> Result<(), Failure> {
+    let keys = mesh::key_file::load(&loaded.config.mesh).map_err(Failure::Config)?;
     let path = &loaded.config.rate_limiting.config_path;
     let (rules, warnings) = rules_source::load(path).map_err(Failure::Rules)?;
+    let key_warning = keys.and_then(|keys| keys.warning);
     let mut out = std::io::stdout().lock();
-    for warning in &loaded.warnings {
+    for warning in loaded.warnings.iter().chain(&key_warning) {
         let _ = writeln!(out, "warning: {warning}");
     }
     let _ = write!(out, "{warnings}");

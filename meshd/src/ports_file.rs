@@ -11,10 +11,12 @@ use serde::Serialize;
 pub struct Ports {
     /// The Rate Limit Service.
     pub grpc: u16,
-    /// `/healthcheck`, `/ready` and `/json`.
+    /// `/healthcheck`, `/ready`, `/json` and `/metrics`.
     pub http: u16,
     /// For operators.
     pub admin: u16,
+    /// UDP, for peers; `null` when the mesh is off.
+    pub mesh: Option<u16>,
 }
 
 /// The file could not be written.
@@ -27,11 +29,17 @@ pub struct PortsFileError {
 
 impl Ports {
     /// The ports of these addresses.
-    pub fn of(grpc: SocketAddr, http: SocketAddr, admin: SocketAddr) -> Self {
+    pub fn of(
+        grpc: SocketAddr,
+        http: SocketAddr,
+        admin: SocketAddr,
+        mesh: Option<SocketAddr>,
+    ) -> Self {
         Self {
             grpc: grpc.port(),
             http: http.port(),
             admin: admin.port(),
+            mesh: mesh.map(|mesh| mesh.port()),
         }
     }
 
@@ -66,6 +74,7 @@ mod tests {
         grpc: 1,
         http: 2,
         admin: 3,
+        mesh: Some(4),
     };
 
     #[test]
@@ -76,9 +85,19 @@ mod tests {
         PORTS.write(&path).unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
-            "{\"grpc\":1,\"http\":2,\"admin\":3}\n"
+            "{\"grpc\":1,\"http\":2,\"admin\":3,\"mesh\":4}\n"
         );
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_mesh_that_is_off_has_no_port() {
+        let ports = Ports {
+            mesh: None,
+            ..PORTS
+        };
+        let json = serde_json::to_string(&ports).unwrap();
+        assert!(json.ends_with("\"mesh\":null}"), "{json}");
     }
 
     #[test]

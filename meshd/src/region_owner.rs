@@ -2,6 +2,7 @@
 //! is alive, and makes a new one when somebody removed it.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use hivemind_shared::clock::{CoarseClock, unix_time_ms};
 use hivemind_shared::decision::Limiter;
-use hivemind_shared::region::{Opened, OwnError, OwnedRegion, PublishError, RegionOptions};
+use hivemind_shared::region::{Opened, OwnError, OwnedRegion, PublishError, Region, RegionOptions};
 use hivemind_shared::rules::RuleSet;
 use tracing::{error, info, warn};
 
@@ -42,27 +43,54 @@ pub struct RegionOwner {
     owned: Mutex<Owned>,
 }
 
+/// A region, and the number of this run of its actor on the mesh.
+#[derive(Clone, Debug)]
+pub struct RegionRun {
+    /// The region.
+    pub region: Arc<Region>,
+    /// Larger than the number of every earlier run in this region.
+    pub incarnation: u64,
+}
+
+/// Is told when there is another region.
+struct Follower(Box<dyn Fn(RegionRun) + Send>);
+
+impl std::fmt::Debug for Follower {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Follower")
+    }
+}
+
 #[derive(Debug)]
 struct Owned {
     region: OwnedRegion,
     /// What is published, to publish it again in a new region.
     rules: Arc<RuleSet>,
+    /// Where tools find the admin port, to say so in a new region.
+    admin: Option<SocketAddr>,
+    /// Who wants to know about a new region.
+    followers: Vec<Follower>,
     /// The last failure to replace a lost region, so that it is logged once.
     last_failure: Option<String>,
 }
 
 impl RegionOwner {
-    /// Takes or makes the region and publishes the first rules in it.
+    /// Takes or makes the region and publishes the first rules in it. With a `hash_key`, which the
+    /// hosts of a mesh agree on, a region that has another one is replaced.
     ///
     /// # Errors
     ///
     /// When another meshd owns it, it cannot be made, or the rules do not fit.
     pub fn open(
         config: &config::Region,
+        hash_key: Option<[u8; 16]>,
         rules: RuleSet,
         health: Health,
     ) -> Result<Self, OpenError> {
-        let options = RegionOptions::from(config);
+        let options = RegionOptions {
+            hash_key,
+            ..RegionOptions::from(config)
+        };
         let region = open(&config.path, &options, &rules)?;
         health.update(|components| components.region = State::Up);
         Ok(Self {
@@ -73,9 +101,30 @@ impl RegionOwner {
             owned: Mutex::new(Owned {
                 region,
                 rules: Arc::new(rules),
+                admin: None,
+                followers: Vec::new(),
                 last_failure: None,
             }),
         })
+    }
+
+    /// The region as it is now.
+    pub fn region(&self) -> Arc<Region> {
+        Arc::clone(self.lock().region.region())
+    }
+
+    /// Begins a run on the mesh; `follower` is told when a new region has begun another one.
+    pub fn follow(&self, follower: impl Fn(RegionRun) + Send + 'static) -> RegionRun {
+        let mut owned = self.lock();
+        owned.followers.push(Follower(Box::new(follower)));
+        next_run(&owned.region)
+    }
+
+    /// Tells tools where the admin port is; `None` once it is closed.
+    pub fn set_admin_address(&self, address: Option<SocketAddr>) {
+        let mut owned = self.lock();
+        owned.region.set_admin_address(address);
+        owned.admin = address;
     }
 
     /// The way to the region for those who count in it.
@@ -120,6 +169,10 @@ impl RegionOwner {
             Ok(region) => {
                 warn!(path = %self.path.display(), "the region was removed: went on with a new one");
                 self.decider.replace(limiter(&region));
+                region.set_admin_address(owned.admin);
+                for Follower(tell) in &owned.followers {
+                    tell(next_run(&region));
+                }
                 owned.region = region;
                 owned.last_failure = None;
                 self.health
@@ -166,6 +219,13 @@ fn open(
         }
     }
     Ok(region)
+}
+
+fn next_run(region: &OwnedRegion) -> RegionRun {
+    RegionRun {
+        region: Arc::clone(region.region()),
+        incarnation: region.next_incarnation(unix_time_ms()),
+    }
 }
 
 fn limiter(region: &OwnedRegion) -> Limiter {

@@ -22,7 +22,7 @@ fn health_is_told_the_way_load_balancers_ask() {
     assert_eq!(status, 200);
     let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(body["ready"], true);
-    for component in ["region", "rules", "server"] {
+    for component in ["region", "rules", "mesh", "server"] {
         assert_eq!(body["components"][component]["state"], "up", "{body}");
     }
     assert_eq!(meshd.http("/nothing").0, 404);
@@ -62,25 +62,16 @@ fn the_admin_port_shows_the_settings_and_the_rules_with_their_origin() {
 #[test]
 fn what_operators_see_is_not_on_the_public_port() {
     let meshd = Site::new(RULES).start();
-    for path in ["/config", "/rules", "/rules/status", "/workers"] {
+    for path in ["/config", "/rules", "/rules/status", "/peers", "/workers"] {
         assert_eq!(meshd.http(path).0, 404, "{path}");
     }
-}
-
-/// POSTs a document to `/json`.
-fn json(meshd: &support::Meshd, body: &str) -> (u16, String) {
-    let length = body.len();
-    let head = format!(
-        "POST /json HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}"
-    );
-    exchange(meshd.ports.http, &format!("{head}\r\n\r\n{body}"))
 }
 
 #[test]
 fn json_calls_are_answered_by_the_same_counters() {
     let meshd = Site::new(RULES).start();
     let call = r#"{"domain":"test","descriptors":[{"entries":[{"key":"user","value":"ada"}]}]}"#;
-    let (status, body) = json(&meshd, call);
+    let (status, body) = meshd.json(call);
     assert_eq!(status, 200);
     let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(answer["overallCode"], "OK");
@@ -88,9 +79,9 @@ fn json_calls_are_answered_by_the_same_counters() {
     assert_eq!(answer["statuses"][0]["currentLimit"], limit);
     assert_eq!(answer["statuses"][0]["limitRemaining"], 2);
 
-    assert_eq!(json(&meshd, call).0, 200);
-    assert_eq!(json(&meshd, call).0, 200);
-    let (status, body) = json(&meshd, call);
+    assert_eq!(meshd.json(call).0, 200);
+    assert_eq!(meshd.json(call).0, 200);
+    let (status, body) = meshd.json(call);
     assert_eq!(status, 429);
     assert!(body.contains(r#""overallCode":"OVER_LIMIT""#), "{body}");
 
@@ -101,9 +92,27 @@ fn json_calls_are_answered_by_the_same_counters() {
         r#"{"domain":"test","x":1}"#,
     ] {
         assert_eq!(
-            json(&meshd, wrong),
+            meshd.json(wrong),
             (400, "Bad Request\n".to_owned()),
             "{wrong}"
         );
     }
+}
+
+#[test]
+fn metrics_are_on_both_ports_in_either_format() {
+    let meshd = Site::new(RULES).start();
+    for (status, text) in [meshd.http("/metrics"), meshd.admin("/metrics")] {
+        assert_eq!(status, 200);
+        assert!(text.contains("\nhivemind_region_max_keys 1024\n"), "{text}");
+        assert!(
+            text.contains("# TYPE hivemind_mesh_members gauge\n"),
+            "{text}"
+        );
+    }
+    let request = "GET /metrics HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+                   accept: application/openmetrics-text; version=1.0.0, text/plain\r\n\r\n";
+    let (status, text) = exchange(meshd.ports.http, request);
+    assert_eq!(status, 200);
+    assert!(text.ends_with("# EOF\n"), "{text}");
 }

@@ -230,17 +230,6 @@ async fn a_region_that_is_removed_is_made_again() {
     assert_eq!(meshd.http("/ready").0, 200);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn peers_are_not_synced_with_yet_and_the_log_says_so() {
-    let site = Site::new(RULES);
-    let meshd = site.start_with(&["--mesh-bootstrap-peers", "peer.example"]);
-    assert!(
-        meshd.log().contains("does not exchange counts with peers"),
-        "{}",
-        meshd.log()
-    );
-}
-
 #[test]
 fn unknown_variables_with_our_prefix_are_a_warning() {
     let site = Site::new(RULES);

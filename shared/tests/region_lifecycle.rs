@@ -239,6 +239,48 @@ fn poke(place: &Place, offset: u64, value: u64) {
 }
 
 #[test]
+fn every_run_has_a_larger_number_than_the_one_before_also_when_the_clock_was_set_back() {
+    let place = Place::new();
+    assert_eq!(own(&place).next_incarnation(1_000), 1_000);
+    assert_eq!(own(&place).next_incarnation(5), 1_001);
+    let owned = own(&place);
+    assert_eq!(owned.next_incarnation(3_000), 3_000);
+    assert_eq!(owned.region().incarnation(), 3_000);
+    drop(owned);
+    poke(&place, 280, u64::MAX);
+    assert_eq!(own(&place).next_incarnation(0), u64::MAX);
+}
+
+#[test]
+fn the_admin_port_is_found_through_the_region_until_it_closes() {
+    let place = Place::new();
+    let owned = own(&place);
+    let view = RegionView::open(&place.region()).unwrap();
+    assert_eq!(view.admin_address(), None);
+    for address in [
+        "192.0.2.7:6070",
+        "[2001:db8::7]:1",
+        "[::ffff:192.0.2.7]:65535",
+    ] {
+        let address = address.parse().unwrap();
+        owned.set_admin_address(Some(address));
+        assert_eq!(view.admin_address(), Some(address));
+    }
+    drop(owned);
+    own(&place);
+    assert_eq!(
+        view.admin_address(),
+        None,
+        "the next run has not bound one yet"
+    );
+    for hostile in [u64::MAX, 7 << 16 | 80, 80, 4 << 16 | 80] {
+        poke(&place, 288, hostile);
+        poke(&place, 296, u64::MAX);
+        assert_eq!(view.admin_address(), None, "{hostile:x}");
+    }
+}
+
+#[test]
 fn a_region_of_another_version_says_both_versions() {
     let place = Place::new();
     drop(own(&place));

@@ -3,4 +3,5 @@
 pub(crate) mod check;
 pub(crate) mod keygen;
 pub(crate) mod ls;
+pub(crate) mod peers;
 pub(crate) mod stat;

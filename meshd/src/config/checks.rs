@@ -1,11 +1,22 @@
 //! What single settings cannot know: whether they go together.
 
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::time::Duration;
 
-use super::Config;
+use super::{Config, Mesh, MeshMode};
 
 /// Largest `region.max_keys`: what a region can address.
 const MAX_KEYS_MAX: u32 = 1 << 26;
+
+/// Longest `mesh.cluster`.
+const CLUSTER_CHARACTERS_MAX: usize = 63;
+
+/// Longest `mesh.snapshot_timeout`: a node that waits longer for its peers is of no use.
+const SNAPSHOT_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// What the buffers of the UDP socket may be asked to be.
+const BUFFER_BYTES_RANGE: RangeInclusive<u64> = 65_536..=1 << 30;
 
 /// Everything about a configuration that contradicts itself: the key to change, and why.
 pub(super) fn contradictions(config: &Config) -> Vec<(&'static str, String)> {
@@ -57,24 +68,68 @@ pub(super) fn contradictions(config: &Config) -> Vec<(&'static str, String)> {
         }
     }
 
-    if mesh.tick.is_zero() {
-        found.push(("mesh.tick", "at least 1ms".to_owned()));
+    found.extend(of_mesh(mesh));
+    found
+}
+
+/// What contradicts itself in `mesh`.
+fn of_mesh(mesh: &Mesh) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    let mut check = |is_right: bool, key, message: &str| {
+        if !is_right {
+            found.push((key, message.to_owned()));
+        }
+    };
+    check(
+        (1..=CLUSTER_CHARACTERS_MAX).contains(&mesh.cluster.chars().count()),
+        "mesh.cluster",
+        "1 to 63 characters",
+    );
+    let ticks = Duration::from_millis(1)..=Duration::from_secs(1);
+    check(ticks.contains(&mesh.tick), "mesh.tick", "1ms to 1s");
+    check(
+        mesh.max_staleness >= mesh.tick,
+        "mesh.max_staleness",
+        "at least as long as mesh.tick",
+    );
+    check(
+        mesh.advertise
+            .is_none_or(|address| !address.ip().is_unspecified() && address.port() != 0),
+        "mesh.advertise",
+        "an address and port peers can send to, neither unspecified nor port 0",
+    );
+    check(
+        (512..=8_900).contains(&mesh.max_datagram_bytes),
+        "mesh.max_datagram_bytes",
+        "512 to 8900",
+    );
+    check(
+        mesh.max_send_bytes_per_s >= 65_536,
+        "mesh.max_send_bytes_per_s",
+        "at least 65536",
+    );
+    check(
+        mesh.snapshot_timeout <= SNAPSHOT_TIMEOUT_MAX,
+        "mesh.snapshot_timeout",
+        "at most 10m",
+    );
+    for (bytes, key) in [
+        (mesh.receive_buffer_bytes, "mesh.receive_buffer_bytes"),
+        (mesh.send_buffer_bytes, "mesh.send_buffer_bytes"),
+    ] {
+        check(
+            BUFFER_BYTES_RANGE.contains(&bytes),
+            key,
+            "65536 to 1073741824",
+        );
     }
-    if mesh.max_staleness < mesh.tick {
-        found.push((
-            "mesh.max_staleness",
-            "at least as long as mesh.tick".to_owned(),
-        ));
-    }
-    if mesh
-        .advertise
-        .is_some_and(|address| address.ip().is_unspecified() || address.port() == 0)
-    {
-        found.push((
-            "mesh.advertise",
-            "an address and port peers can send to, neither unspecified nor port 0".to_owned(),
-        ));
-    }
+    check(
+        mesh.mode() != MeshMode::Refused,
+        "mesh.bootstrap_peers",
+        "counts would be exchanged unsealed, and anybody on the network could change them: name the \
+         cluster's keys in mesh.key_file (`hivectl keygen` makes one), or bind mesh.bind to loopback, \
+         or, on a network you trust as a whole, set mesh.insecure: true",
+    );
     found
 }
 
@@ -88,8 +143,9 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Peer;
+    use super::super::setting::FromText;
     use super::*;
-    use std::time::Duration;
 
     fn keys_of_contradictions(change: impl FnOnce(&mut Config)) -> Vec<&'static str> {
         let mut config = Config::with_node_name("node".to_owned());
@@ -115,8 +171,15 @@ mod tests {
             config.admin.port = config.server.grpc_port;
             config.mesh.tick = Duration::ZERO;
             config.mesh.advertise = Some(([0, 0, 0, 0], 1).into());
+            config.mesh.cluster = "x".repeat(64);
+            config.mesh.max_datagram_bytes = 511;
+            config.mesh.max_send_bytes_per_s = 65_535;
+            config.mesh.snapshot_timeout = Duration::from_secs(601);
+            config.mesh.receive_buffer_bytes = 1;
+            config.mesh.send_buffer_bytes = 1 << 31;
+            config.mesh.bootstrap_peers = vec![Peer::from_text("peer").unwrap()];
         });
-        assert_eq!(found.len(), 8, "{found:?}");
+        assert_eq!(found.len(), 15, "{found:?}");
         assert!(
             found
                 .iter()
@@ -141,5 +204,17 @@ mod tests {
     fn what_waits_longer_than_it_may_is_a_contradiction() {
         let found = keys_of_contradictions(|config| config.mesh.tick = Duration::from_secs(1));
         assert_eq!(found, ["mesh.max_staleness"]);
+    }
+
+    #[test]
+    fn peers_without_keys_are_refused_unless_that_was_asked_for() {
+        let peers = || vec![Peer::from_text("peer").unwrap()];
+        let found = keys_of_contradictions(|config| config.mesh.bootstrap_peers = peers());
+        assert_eq!(found, ["mesh.bootstrap_peers"]);
+        let found = keys_of_contradictions(|config| {
+            config.mesh.bootstrap_peers = peers();
+            config.mesh.insecure = true;
+        });
+        assert!(found.is_empty(), "{found:?}");
     }
 }

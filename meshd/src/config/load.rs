@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn the_printed_configuration_loads_as_the_same_configuration() {
-        let file = "node: {name: \"yes: #1\"}\nmesh: {bootstrap_peers: [a, '[::1]:5'], epsilon: 0.5}\n\
+        let file = "node: {name: \"yes: #1\"}\nmesh: {bootstrap_peers: [a, '[::1]:5', _h._udp.b], epsilon: 0.5, insecure: true, preset: wan}\n\
                     region: {mode: 0660}\nlog: {format: json}\nserver: {address: '::'}\n";
         let first = load_text(file, &[], &[]).unwrap();
         let printed = super::super::print(&first);

@@ -8,6 +8,7 @@ mod checks;
 mod environment;
 mod file;
 mod load;
+mod mesh;
 mod origin;
 mod peer;
 mod print;
@@ -15,7 +16,7 @@ pub mod schema;
 mod setting;
 mod types;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,10 +24,11 @@ use std::time::Duration;
 use hivemind_shared::region::{DEFAULT_PATH, RegionOptions};
 
 pub use self::load::{Loaded, Sources, load};
+pub use self::mesh::{Mesh, MeshMode};
 pub use self::origin::Origin;
 pub use self::peer::Peer;
 pub use self::print::print;
-pub use self::types::{FileMode, LogFormat, LogLevel, Ratio};
+pub use self::types::{FileMode, LogFormat, LogLevel, MeshPreset, Ratio};
 
 /// Everything meshd is configured by, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,7 +78,7 @@ impl From<&Region> for RegionOptions {
             mode: region.mode.bits(),
             label_bytes: region.label_bytes,
             rules_bytes: region.rules_bytes,
-            // Comes with the mesh; until then a region draws its own.
+            // The mesh's, which peers agree on; without a mesh a region draws its own.
             hash_key: None,
         }
     }
@@ -91,7 +93,7 @@ pub struct Server {
     pub grpc_port: u16,
     /// Unix socket with the same service; none by default.
     pub grpc_socket: Option<PathBuf>,
-    /// Port of `/healthcheck`, `/ready` and `/json`; 0 picks a free one.
+    /// Port of `/healthcheck`, `/ready`, `/json` and `/metrics`; 0 picks a free one.
     pub http_port: u16,
     /// Threads that serve gRPC; 0 is one a core.
     pub workers: u16,
@@ -113,27 +115,6 @@ pub struct Admin {
 pub struct RateLimiting {
     /// A rules file, or a directory of them.
     pub config_path: PathBuf,
-}
-
-/// `mesh`: exchange of counts with peers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Mesh {
-    /// UDP address peers talk to.
-    pub bind: SocketAddr,
-    /// Address peers reach this host at, when it is not `bind`.
-    pub advertise: Option<SocketAddr>,
-    /// Peers to begin with; the others are learned from them.
-    pub bootstrap_peers: Vec<Peer>,
-    /// The keys datagrams are sealed with.
-    pub key_file: Option<PathBuf>,
-    /// Whether unsealed datagrams may leave the host.
-    pub insecure: bool,
-    /// How often changed counters are looked at.
-    pub tick: Duration,
-    /// The longest a changed count waits before it is sent.
-    pub max_staleness: Duration,
-    /// The share of what is left of a limit that may go unsent.
-    pub epsilon: Ratio,
 }
 
 /// `log`: what is logged, and how.
@@ -174,16 +155,7 @@ impl Config {
             rate_limiting: RateLimiting {
                 config_path: PathBuf::from("config/ratelimit.yaml"),
             },
-            mesh: Mesh {
-                bind: SocketAddr::new(any, 7946),
-                advertise: None,
-                bootstrap_peers: Vec::new(),
-                key_file: None,
-                insecure: false,
-                tick: Duration::from_millis(5),
-                max_staleness: Duration::from_millis(100),
-                epsilon: Ratio::DEFAULT_EPSILON,
-            },
+            mesh: Mesh::default(),
             log: Log {
                 level: LogLevel::Info,
                 format: LogFormat::Text,

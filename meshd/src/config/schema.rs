@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 25] = [
+pub static KEYS: [Key; 32] = [
     key!(
         node.name,
         "NAME",
@@ -119,6 +119,11 @@ pub static KEYS: [Key; 25] = [
         "PATH",
         "A rules file, or a directory of them"
     ),
+    key!(
+        mesh.cluster,
+        "NAME",
+        "The cluster's name; only hosts of one cluster share counts"
+    ),
     key!(mesh.bind, "ADDRESS:PORT", "UDP address peers talk to"),
     key!(
         mesh.advertise,
@@ -131,6 +136,11 @@ pub static KEYS: [Key; 25] = [
         mesh.insecure,
         "BOOLEAN",
         "Whether unsealed datagrams may leave the host"
+    ),
+    key!(
+        mesh.preset,
+        "PRESET",
+        "How far apart the hosts are: lan or wan"
     ),
     key!(
         mesh.tick,
@@ -146,6 +156,31 @@ pub static KEYS: [Key; 25] = [
         mesh.epsilon,
         "RATIO",
         "The share of what is left of a limit that may go unsent"
+    ),
+    key!(
+        mesh.max_datagram_bytes,
+        "BYTES",
+        "Largest datagram that is sent"
+    ),
+    key!(
+        mesh.max_send_bytes_per_s,
+        "BYTES",
+        "Bytes of counts sent in a second at most, to all peers together"
+    ),
+    key!(
+        mesh.snapshot_timeout,
+        "DURATION",
+        "How long a start waits for the counts of peers"
+    ),
+    key!(
+        mesh.receive_buffer_bytes,
+        "BYTES",
+        "Size of the UDP socket's receive buffer"
+    ),
+    key!(
+        mesh.send_buffer_bytes,
+        "BYTES",
+        "Size of the UDP socket's send buffer"
     ),
     key!(
         log.level,

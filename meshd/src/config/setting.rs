@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::peer::Peer;
-use super::types::{FileMode, LogFormat, LogLevel, Ratio};
+use super::types::{FileMode, LogFormat, LogLevel, MeshPreset, Ratio};
 
 /// A value as a layer wrote it: the environment and flags know text alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +97,7 @@ text_setting!(FileMode, |mode| mode.to_string());
 text_setting!(Ratio, |ratio| ratio.get().to_string());
 text_setting!(LogLevel, |level| level.name().to_owned());
 text_setting!(LogFormat, |format| format.name().to_owned());
+text_setting!(MeshPreset, |preset| preset.name().to_owned());
 
 impl FromText for bool {
     fn expected() -> String {

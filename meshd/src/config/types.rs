@@ -93,6 +93,15 @@ pub enum LogFormat {
     Json,
 }
 
+/// How far apart the hosts of the mesh are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MeshPreset {
+    /// One data centre: round trips of a few milliseconds.
+    Lan,
+    /// Several: round trips of a hundred milliseconds and more.
+    Wan,
+}
+
 /// Implements [`FromText`] and the name for an enum whose values are words.
 macro_rules! words {
     ($type:ident: $($variant:ident = $word:literal),+) => {
@@ -122,6 +131,7 @@ macro_rules! words {
 
 words!(LogLevel: Off = "off", Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace");
 words!(LogFormat: Text = "text", Json = "json");
+words!(MeshPreset: Lan = "lan", Wan = "wan");
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,8 @@
 //! * `GET /config` the settings in force, and where each comes from
 //! * `GET /rules` the rules in force, and where each is written
 //! * `GET /rules/status` when rules were loaded, and what came of the last attempt
+//! * `GET /peers` how the mesh is, and who is in it
+//! * `GET /metrics` numbers for Prometheus
 //! * `GET /workers` gRPC connections of each worker
 
 use std::fmt::Write;
@@ -15,11 +17,13 @@ use axum::{Json, Router};
 use hivemind_shared::rules::{RuleLimit, RuleSet};
 use serde::Serialize;
 
+use super::metrics::{self, Metrics};
+use super::peers;
 use super::workers::Workers;
 use crate::rules_source::{RulesState, RulesStatus};
 
 /// The endpoints with what each is for, as `/` shows them.
-const ENDPOINTS: [(&str, &str); 5] = [
+const ENDPOINTS: [(&str, &str); 7] = [
     ("/", "this list"),
     (
         "/config",
@@ -30,6 +34,8 @@ const ENDPOINTS: [(&str, &str); 5] = [
         "/rules/status",
         "when rules were loaded, and what came of the last attempt",
     ),
+    ("/peers", "how the mesh is, and who is in it"),
+    ("/metrics", "numbers for Prometheus"),
     ("/workers", "gRPC connections of each worker"),
 ];
 
@@ -42,10 +48,13 @@ pub struct Admin {
     pub rules: Arc<RulesState>,
     /// The workers of the Rate Limit Service.
     pub workers: Arc<Workers>,
+    /// Region and mesh, in numbers and as they tell it themselves.
+    pub metrics: Metrics,
 }
 
 /// The endpoints of the admin port.
 pub fn router(admin: Admin) -> Router {
+    let metrics = metrics::router(admin.metrics.clone());
     Router::new()
         .route("/", get(|| async { endpoints() }))
         .route(
@@ -57,8 +66,15 @@ pub fn router(admin: Admin) -> Router {
             get(|State(admin): State<Admin>| async move { rules(&admin.rules.rules()) }),
         )
         .route("/rules/status", get(rules_status))
+        .route(
+            "/peers",
+            get(|State(admin): State<Admin>| async move {
+                peers::answer(admin.metrics.mesh.as_ref()).await
+            }),
+        )
         .route("/workers", get(workers))
         .with_state(admin)
+        .merge(metrics)
 }
 
 fn endpoints() -> String {

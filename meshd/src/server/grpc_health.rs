@@ -21,9 +21,11 @@ pub async fn report(health: &Health, reporter: &HealthReporter) {
     }
 }
 
-/// Reports every change of `health`, for ever.
+/// Reports `health` now and after every change, for ever.
 pub async fn follow(health: Health, reporter: HealthReporter) {
+    // First, so that no change falls between a report and the next.
     let mut changes = health.subscribe();
+    report(&health, &reporter).await;
     while changes.changed().await.is_ok() {
         report(&health, &reporter).await;
     }

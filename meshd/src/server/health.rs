@@ -22,6 +22,9 @@ pub struct Components {
     pub region: State,
     /// Rules are loaded and published.
     pub rules: State,
+    /// Counts are shared with peers, or need not be; down until those of peers have arrived at the
+    /// start, and never again because of peers: without them a host limits by what it sees.
+    pub mesh: State,
     /// Calls are taken; down from the moment a stop was asked for.
     pub server: State,
 }
@@ -32,9 +35,10 @@ impl Components {
         let Self {
             region,
             rules,
+            mesh,
             server,
         } = self;
-        [region, rules, server]
+        [region, rules, mesh, server]
             .into_iter()
             .all(|state| !matches!(state, State::Down(_)))
     }
@@ -51,6 +55,7 @@ impl Health {
         Self(watch::Sender::new(Components {
             region: down(),
             rules: down(),
+            mesh: down(),
             server: down(),
         }))
     }
@@ -87,6 +92,7 @@ mod tests {
         health.update(|components| {
             components.region = State::Up;
             components.rules = State::Degraded("the last reload failed".to_owned());
+            components.mesh = State::Up;
             components.server = State::Up;
         });
         assert!(health.now().are_ready());

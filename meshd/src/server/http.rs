@@ -2,6 +2,7 @@
 //!
 //! * any method `/healthcheck` `OK`, or status 500: for load balancers
 //! * `GET /ready` status 200 or 503, and how each component is
+//! * `GET /metrics` numbers for Prometheus
 //! * any method `/json` one call of the Rate Limit Service as JSON
 
 use axum::extract::{DefaultBodyLimit, State};
@@ -13,10 +14,11 @@ use serde::Serialize;
 
 use super::health::{Components, Health};
 use super::json;
+use super::metrics::{self, Metrics};
 use super::rate_limit::RateLimit;
 
 /// The endpoints of the HTTP port. Any method where envoyproxy/ratelimit takes any.
-pub fn router(health: Health, rate_limit: RateLimit) -> Router {
+pub fn router(health: Health, rate_limit: RateLimit, metrics: Metrics) -> Router {
     let calls = Router::new()
         .route("/json", any(json::should_rate_limit))
         .layer(DefaultBodyLimit::max(json::BODY_SIZE_MAX))
@@ -26,6 +28,7 @@ pub fn router(health: Health, rate_limit: RateLimit) -> Router {
         .route("/ready", get(ready))
         .with_state(health)
         .merge(calls)
+        .merge(metrics::router(metrics))
 }
 
 /// `OK`, or status 500 without a body: for load balancers set up for envoyproxy/ratelimit.

@@ -19,6 +19,14 @@ pub enum ListenError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// The UDP port of the mesh; most often another process has it.
+    #[error("cannot bind {address} (mesh.bind): {source}")]
+    Udp {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the operating system said.
+        source: io::Error,
+    },
     /// A Unix socket.
     #[error("cannot listen on {} (server.grpc_socket): {source}", path.display())]
     Unix {

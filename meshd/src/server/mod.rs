@@ -9,6 +9,8 @@ pub mod health;
 pub mod http;
 mod json;
 pub mod listen;
+pub mod metrics;
+mod peers;
 mod rate_limit;
 pub mod workers;
 

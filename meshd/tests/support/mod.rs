@@ -131,6 +131,8 @@ pub(crate) struct Ports {
     pub(crate) grpc: u16,
     pub(crate) http: u16,
     pub(crate) admin: u16,
+    /// None when the mesh is off.
+    pub(crate) mesh: Option<u16>,
 }
 
 impl Ports {
@@ -146,6 +148,7 @@ impl Ports {
             grpc: port("grpc"),
             http: port("http"),
             admin: port("admin"),
+            mesh: (!ports["mesh"].is_null()).then(|| port("mesh")),
         }
     }
 }
@@ -210,6 +213,15 @@ impl Meshd {
     /// GETs a path of the HTTP port: the status and the body.
     pub(crate) fn http(&self, path: &str) -> (u16, String) {
         get(self.ports.http, path)
+    }
+
+    /// POSTs a document to `/json`: the status and the body.
+    pub(crate) fn json(&self, body: &str) -> (u16, String) {
+        let length = body.len();
+        let head = format!(
+            "POST /json HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}"
+        );
+        exchange(self.ports.http, &format!("{head}\r\n\r\n{body}"))
     }
 
     /// GETs a path of the admin port: the status and the body.

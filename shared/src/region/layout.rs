@@ -75,7 +75,13 @@ pub struct Header {
     pub heartbeat_unix_ms: AtomicWord,
     /// 1 when the daemon has put another file in this one's place.
     pub replaced: AtomicWord,
-    _reserved_owner: [AtomicWord; 5],
+    /// Number of the daemon's present run; larger in every later run.
+    pub incarnation: AtomicWord,
+    /// Where the daemon's admin port is: family (4 or 6) times 65,536 plus port; 0 while it is nowhere.
+    pub admin_port: AtomicWord,
+    /// The admin port's address in its IPv6 form: first and last eight bytes, little endian.
+    pub admin_address: [AtomicWord; 2],
+    _reserved_owner: [AtomicWord; 1],
     /// How often rules were published; its lowest bit says which buffer holds them.
     pub rules_generation: AtomicWord,
     _reserved_rules: [AtomicWord; 7],
@@ -108,6 +114,9 @@ const _: () = {
     assert!(offset_of!(Header, owner_pid) == 256);
     assert!(offset_of!(Header, heartbeat_unix_ms) == 264);
     assert!(offset_of!(Header, replaced) == 272);
+    assert!(offset_of!(Header, incarnation) == 280);
+    assert!(offset_of!(Header, admin_port) == 288);
+    assert!(offset_of!(Header, admin_address) == 296);
     assert!(offset_of!(Header, rules_generation) == 320);
     assert!(offset_of!(Header, keys_claimed) == 384);
     assert!(offset_of!(Header, table_full) == 392);

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -86,6 +87,8 @@ impl OwnedRegion {
             .raw_header()
             .owner_pid
             .store(pid, Ordering::Relaxed);
+        // What an earlier run left there is closed by now.
+        owned.set_admin_address(None);
         Ok((owned, opened))
     }
 
@@ -114,6 +117,36 @@ impl OwnedRegion {
             .raw_header()
             .heartbeat_unix_ms
             .store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Begins another run of this actor: its number is larger than that of every earlier run, also when
+    /// the clock was set back, and this time (Unix milliseconds) unless it would be too small.
+    pub fn next_incarnation(&self, unix_ms: u64) -> u64 {
+        let word = &self.region.raw_header().incarnation;
+        // Relaxed both: this process is the only writer, and the word orders nothing.
+        let next = word.load(Ordering::Relaxed).saturating_add(1).max(unix_ms);
+        word.store(next, Ordering::Relaxed);
+        next
+    }
+
+    /// Tells tools where the daemon's admin port is; `None` once it is closed.
+    pub fn set_admin_address(&self, address: Option<SocketAddr>) {
+        let header = self.region.raw_header();
+        // Relaxed all but ADMIN: nobody trusts the address while there is no port.
+        header.admin_port.store(0, Ordering::Relaxed);
+        let Some(address) = address else { return };
+        let (family, octets) = match address.ip() {
+            IpAddr::V4(ip) => (4_u64, ip.to_ipv6_mapped().octets()),
+            IpAddr::V6(ip) => (6, ip.octets()),
+        };
+        for (word, half) in header.admin_address.iter().zip(octets.chunks_exact(8)) {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(half);
+            word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
+        }
+        let port = family << 16 | u64::from(address.port());
+        // ADMIN. Release, pairs with the acquire in `RegionView::admin_address`.
+        header.admin_port.store(port, Ordering::Release);
     }
 
     /// Puts rules in force for everybody who is attached, from their next request on. Returns their

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -180,6 +181,29 @@ impl RegionView {
         self.header(|header| &header.heartbeat_unix_ms)
     }
 
+    /// Number of the daemon's present or last run on the mesh; 0 before the first.
+    pub fn incarnation(&self) -> u64 {
+        self.header(|header| &header.incarnation)
+    }
+
+    /// Where the daemon's admin port listens; `None` when no daemon runs that has one.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        // Acquire, pairs with ADMIN: the address is there.
+        let word = self.header(|header| &header.admin_port);
+        let port = u16::try_from(word & 0xffff)
+            .ok()
+            .filter(|&port| port != 0)?;
+        let mut octets = [0; 16];
+        octets[..8].copy_from_slice(&self.header(|header| &header.admin_address[0]).to_le_bytes());
+        octets[8..].copy_from_slice(&self.header(|header| &header.admin_address[1]).to_le_bytes());
+        let ip = Ipv6Addr::from(octets);
+        match word >> 16 {
+            4 => Some(SocketAddr::new(ip.to_ipv4_mapped()?.into(), port)),
+            6 => Some(SocketAddr::new(ip.into(), port)),
+            _ => None,
+        }
+    }
+
     /// How often rules were published; 0 when none were.
     #[inline]
     pub fn rules_generation(&self) -> u64 {
@@ -332,7 +356,8 @@ impl RegionView {
     /// Reads one word of the header.
     #[inline]
     fn header(&self, field: impl FnOnce(&Header) -> &AtomicWord) -> u64 {
-        // Acquire, pairs with PUBLISH for the generation; the other words need no order.
+        // Acquire, pairs with PUBLISH for the generation and ADMIN for the admin port; the other words
+        // need no order.
         field(self.raw_header()).load(Ordering::Acquire)
     }
 

@@ -1,0 +1,300 @@
+//! The keys of the cluster: read before anything is opened, and read again when their file changes.
+
+use std::fs::File;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, Read};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+
+use hivemind_mesh::seal::{KEY_FILE_BYTES_MAX, KeyFileError, KeyRing};
+use hivemind_shared::yaml::{Problem, Problems};
+use rustix::fs::OFlags;
+use tracing::{error, info, warn};
+
+use super::handle::{Command, MeshHandle};
+use crate::config::{self, MeshMode};
+use crate::rules_source::{Kick, Watch};
+
+/// Permissions that let others than the owner at the keys.
+const OTHERS: u32 = 0o066;
+
+/// The keys of a mesh that runs.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// What datagrams are sealed and opened with.
+    pub ring: KeyRing,
+    /// What is odd about the file but no reason to stop.
+    pub warning: Option<String>,
+    /// Digest of the file's text; 0 when there is no file.
+    digest: u64,
+}
+
+/// Why a key file cannot be used.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("cannot read: {0}")]
+    Io(#[from] io::Error),
+    #[error("not a file")]
+    NotAFile,
+    #[error("larger than {KEY_FILE_BYTES_MAX} bytes, which no key file is")]
+    TooLarge,
+    #[error("not text")]
+    NotText,
+    #[error(transparent)]
+    Content(#[from] KeyFileError),
+}
+
+/// Reads the keys; `None` when the mesh does not run and needs none.
+///
+/// # Errors
+///
+/// What is wrong with the file, with its name and line. It is the operator's to mend.
+pub fn load(mesh: &config::Mesh) -> Result<Option<Keys>, Problems> {
+    if mesh.mode() != MeshMode::On {
+        return Ok(None);
+    }
+    let Some(path) = &mesh.key_file else {
+        return Ok(Some(Keys {
+            ring: KeyRing::open(&mesh.cluster),
+            warning: None,
+            digest: 0,
+        }));
+    };
+    match read(path) {
+        Ok(keys) => Ok(Some(keys)),
+        Err(error) => {
+            let problem = Problem::with_file(path.to_string_lossy(), error.to_string()).with_hint(
+                "mesh.key_file names this file; every host of the cluster has the same one",
+            );
+            Err(problem.into())
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Keys, ReadError> {
+    // Opening a FIFO must not wait for its other end.
+    let flags = i32::from_ne_bytes(OFlags::NONBLOCK.bits().to_ne_bytes());
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(ReadError::NotAFile);
+    }
+    let mut bytes = Vec::new();
+    file.take(KEY_FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > KEY_FILE_BYTES_MAX {
+        return Err(ReadError::TooLarge);
+    }
+    let text = String::from_utf8(bytes).map_err(|_| ReadError::NotText)?;
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    let mode = metadata.permissions().mode() & 0o777;
+    let warning = (mode & OTHERS != 0).then(|| {
+        let path = path.display();
+        format!(
+            "{path}: mode {mode:04o} lets others than its owner at the cluster's keys; chmod 0600 {path}"
+        )
+    });
+    Ok(Keys {
+        ring: KeyRing::parse(&text)?,
+        warning,
+        digest: hasher.finish(),
+    })
+}
+
+/// Reads the file again when it changes, and keeps the keys in force when it is broken.
+#[derive(Debug)]
+pub(super) struct KeyReloader {
+    path: PathBuf,
+    mesh: MeshHandle,
+    in_force: Keys,
+    /// What was wrong the last time, so that it is logged once.
+    rejected: Option<String>,
+}
+
+impl KeyReloader {
+    pub(super) fn new(path: PathBuf, in_force: Keys, mesh: MeshHandle) -> Self {
+        Self {
+            path,
+            mesh,
+            in_force,
+            rejected: None,
+        }
+    }
+
+    /// Reads the file, and brings its keys into force if they are others and good.
+    fn reload(&mut self) {
+        let keys = match read(&self.path) {
+            Ok(keys) => keys,
+            Err(error) => return self.reject(error.to_string()),
+        };
+        if keys.ring.hash_key() != self.in_force.ring.hash_key() {
+            return self.reject(
+                "the hash key differs from the one in force: with another one all counters start \
+                 anew, so it changes only with a restart of meshd; put the old `hash` line back, or \
+                 restart"
+                    .to_owned(),
+            );
+        }
+        if self.rejected.take().is_some() {
+            self.mesh.tell(Command::KeyFile(None));
+            info!(path = %self.path.display(), "the key file is good again");
+        }
+        if keys.digest == self.in_force.digest {
+            return;
+        }
+        if let Some(warning) = &keys.warning {
+            warn!("{warning}");
+        }
+        self.mesh.tell(Command::ReplaceKeys(keys.ring.clone()));
+        self.in_force = keys;
+        info!(path = %self.path.display(), "keys reloaded");
+    }
+
+    fn reject(&mut self, problem: String) {
+        if self.rejected.as_ref() == Some(&problem) {
+            return;
+        }
+        let path = self.path.display();
+        error!(%path, problem, "key file rejected, the keys from before stay in force");
+        let detail =
+            format!("the key file {path} is rejected, the keys from before stay: {problem}");
+        self.mesh.tell(Command::KeyFile(Some(detail)));
+        self.rejected = Some(problem);
+    }
+}
+
+/// Starts the thread that reloads keys when their file changes or it is kicked, until `kicks`
+/// disconnects.
+///
+/// # Errors
+///
+/// When the operating system has no more threads.
+pub(super) fn start(reloader: KeyReloader, kicks: Receiver<Kick>) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name("mesh-keys".to_owned())
+        .spawn(move || follow(reloader, &kicks))
+}
+
+fn follow(mut reloader: KeyReloader, kicks: &Receiver<Kick>) {
+    let mut watch = Watch::new(reloader.path.clone());
+    loop {
+        match kicks.recv_timeout(watch.interval()) {
+            Ok(Kick) => reloader.reload(),
+            Err(RecvTimeoutError::Timeout) => {
+                if watch.look() {
+                    reloader.reload();
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::handle::Inbox;
+    use super::*;
+    use std::fs::{self, Permissions};
+
+    const HASH: &str = "hash 00112233445566778899aabbccddeeff\n";
+    const OTHER_HASH: &str = "hash ff112233445566778899aabbccddeeff\n";
+
+    fn seal(digit: char) -> String {
+        format!("seal {}\n", digit.to_string().repeat(64))
+    }
+
+    /// A directory with a key file.
+    fn key_file(text: &str) -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("mesh.keys");
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        (dir, path)
+    }
+
+    fn load_file(path: &Path) -> Result<Keys, String> {
+        let mesh = config::Mesh {
+            key_file: Some(path.to_owned()),
+            ..config::Mesh::default()
+        };
+        let loaded = load(&mesh).map_err(|problems| problems.to_string())?;
+        Ok(loaded.expect("the mesh is on"))
+    }
+
+    #[test]
+    fn a_mesh_that_is_off_needs_no_keys_and_one_without_a_file_has_open_ones() {
+        assert!(load(&config::Mesh::default()).unwrap().is_none());
+        let mesh = config::Mesh {
+            insecure: true,
+            ..config::Mesh::default()
+        };
+        assert!(!load(&mesh).unwrap().unwrap().ring.is_secret());
+    }
+
+    #[test]
+    fn a_wrong_file_is_a_problem_that_names_it_and_the_line() {
+        let (_dir, path) = key_file(&format!("# ours\n{HASH}nonsense\n"));
+        let problem = load_file(&path).unwrap_err();
+        let name = path.to_str().unwrap();
+        assert!(
+            problem.contains(name) && problem.contains("line 3"),
+            "{problem}"
+        );
+        assert!(problem.contains("mesh.key_file"), "{problem}");
+
+        for (content, expected) in [(vec![0xff], "not text"), (vec![b'#'; 65_537], "larger")] {
+            fs::write(&path, content).unwrap();
+            let problem = load_file(&path).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+        fs::remove_file(&path).unwrap();
+        assert!(load_file(&path).unwrap_err().contains("cannot read"));
+        let problem = load_file(path.parent().unwrap()).unwrap_err();
+        assert!(problem.contains("not a file"), "{problem}");
+    }
+
+    #[test]
+    fn a_file_others_may_read_is_warned_about() {
+        let (_dir, path) = key_file(&format!("{HASH}{}", seal('a')));
+        assert_eq!(load_file(&path).unwrap().warning, None);
+        for mode in [0o640, 0o604, 0o660] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            let warning = load_file(&path).unwrap().warning.unwrap();
+            assert!(warning.contains(&format!("{mode:04o}")), "{warning}");
+        }
+    }
+
+    /// What was told since the last call.
+    fn told(inbox: &Inbox) -> Vec<Command> {
+        std::iter::from_fn(|| inbox.next()).collect()
+    }
+
+    #[test]
+    fn a_changed_file_comes_into_force_and_a_broken_one_does_not() {
+        let (_dir, path) = key_file(&format!("{HASH}{}", seal('a')));
+        let (mesh, inbox) = MeshHandle::new().unwrap();
+        let mut reloader = KeyReloader::new(path.clone(), load_file(&path).unwrap(), mesh);
+        reloader.reload();
+        assert!(told(&inbox).is_empty(), "nothing has changed");
+
+        fs::write(&path, format!("{HASH}{}{}", seal('b'), seal('a'))).unwrap();
+        reloader.reload();
+        assert!(matches!(&*told(&inbox), [Command::ReplaceKeys(_)]));
+
+        for broken in [
+            format!("{HASH}nonsense\n"),
+            format!("{OTHER_HASH}{}", seal('b')),
+        ] {
+            fs::write(&path, broken).unwrap();
+            reloader.reload();
+            assert!(matches!(&*told(&inbox), [Command::KeyFile(Some(_))]));
+            reloader.reload();
+            assert!(told(&inbox).is_empty(), "the same problem is no news");
+        }
+        fs::write(&path, format!("{HASH}{}{}", seal('b'), seal('a'))).unwrap();
+        reloader.reload();
+        assert!(matches!(&*told(&inbox), [Command::KeyFile(None)]));
+    }
+}

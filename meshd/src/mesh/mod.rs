@@ -1,0 +1,198 @@
+//! The mesh's way into the world: the protocol itself knows no socket, clock or file.
+//!
+//! One thread, [`worker`], has the mesh and its socket; everything else talks to it through a
+//! [`MeshHandle`]. Beside it, one thread looks for peers ([`bootstrap`]), and one watches the key file
+//! ([`key_file`]).
+
+mod advertise;
+mod bootstrap;
+mod clock;
+mod handle;
+pub mod key_file;
+mod resolver;
+mod sender;
+mod skew;
+pub mod socket;
+mod worker;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tracing::{error, info, warn};
+
+pub use self::handle::MeshHandle;
+use self::handle::{Command, Inbox};
+use self::key_file::{KeyReloader, Keys};
+use self::socket::MeshSocket;
+use self::worker::{DeathNotice, Parts, Worker};
+use crate::config::Config;
+use crate::region_owner::RegionOwner;
+use crate::rules_source::{Kick, RulesState};
+use crate::server::health::{Health, State};
+
+/// How long the address to tell peers may wait for a name server.
+const ADVERTISE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long the mesh has for its goodbye.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The running mesh.
+#[derive(Debug)]
+pub struct MeshService {
+    handle: MeshHandle,
+    address: SocketAddr,
+    thread: JoinHandle<()>,
+    /// Disconnects when the thread has ended.
+    ended: mpsc::Receiver<()>,
+    _search: Option<bootstrap::Search>,
+    keys: Option<KeyWatch>,
+}
+
+/// The thread that watches the key file.
+#[derive(Debug)]
+struct KeyWatch {
+    kick: mpsc::Sender<Kick>,
+    thread: JoinHandle<()>,
+}
+
+impl MeshService {
+    /// Starts the mesh of the owner's region on a bound socket.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system has no more threads, file descriptors or random numbers.
+    pub fn start(
+        config: &Config,
+        socket: MeshSocket,
+        keys: Keys,
+        owner: &RegionOwner,
+        rules: Arc<RulesState>,
+        health: &Health,
+    ) -> io::Result<Self> {
+        let mesh = &config.mesh;
+        let bound = socket.local_address();
+        let towards = if mesh.advertise.is_none() && bound.ip().is_unspecified() {
+            bootstrap::first_address(&mesh.bootstrap_peers, ADVERTISE_TIMEOUT)
+        } else {
+            None
+        };
+        let address = advertise::address(mesh.advertise, bound, towards);
+        info!(
+            %bound,
+            %address,
+            cluster = mesh.cluster,
+            sealed = keys.ring.is_secret(),
+            bootstrap_peers = mesh.bootstrap_peers.len(),
+            "the mesh starts"
+        );
+
+        let (handle, inbox) = MeshHandle::new()?;
+        let follower = handle.clone();
+        let run = owner.follow(move |run| {
+            follower.tell(Command::MoveTo(run));
+        });
+        let parts = Parts {
+            settings: mesh.settings(config.region.max_keys.get()),
+            name: config.node.name.clone(),
+            address,
+            keys: keys.ring.clone(),
+            is_first: mesh.bootstrap_peers.is_empty(),
+            run,
+            rules,
+            health: health.clone(),
+        };
+        health.update(|components| {
+            components.mesh = State::Down("waiting for a snapshot from peers".to_owned());
+        });
+        let (thread, ended) = spawn(socket, inbox, parts)?;
+
+        let search = (!mesh.bootstrap_peers.is_empty())
+            .then(|| bootstrap::start(mesh.bootstrap_peers.clone(), handle.clone()))
+            .transpose()?;
+        let keys = mesh
+            .key_file
+            .as_ref()
+            .map(|path| watch_keys(KeyReloader::new(path.clone(), keys, handle.clone())))
+            .transpose()?;
+        Ok(Self {
+            handle,
+            address,
+            thread,
+            ended,
+            _search: search,
+            keys,
+        })
+    }
+
+    /// The way to the mesh for those who ask about it.
+    pub fn handle(&self) -> MeshHandle {
+        self.handle.clone()
+    }
+
+    /// Where peers reach this host.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Reads the key file again at once.
+    pub fn reload_keys(&self) {
+        if let Some(keys) = &self.keys
+            && keys.kick.send(Kick).is_err()
+        {
+            error!("keys cannot be reloaded: their thread is gone, restart meshd");
+        }
+    }
+
+    /// Says goodbye to the peers with the last counts, and ends.
+    pub fn stop(self) {
+        if let Some(KeyWatch { kick, thread }) = self.keys {
+            drop(kick);
+            // It died of a bug; its death has no consequences any more.
+            let _ = thread.join();
+        }
+        self.handle.tell(Command::Stop);
+        match self.ended.recv_timeout(STOP_TIMEOUT) {
+            Err(RecvTimeoutError::Timeout) => {
+                warn!("the mesh does not end; peers will notice that this host is gone");
+            }
+            // Its death was reported when it happened.
+            _ => drop(self.thread.join()),
+        }
+    }
+}
+
+/// Starts the mesh's own thread.
+fn spawn(
+    socket: MeshSocket,
+    inbox: Inbox,
+    parts: Parts,
+) -> io::Result<(JoinHandle<()>, mpsc::Receiver<()>)> {
+    let (ending, ended) = mpsc::channel::<()>();
+    let thread = std::thread::Builder::new()
+        .name("mesh".to_owned())
+        .spawn(move || {
+            let _ending = ending;
+            let health = parts.health.clone();
+            let _notice = DeathNotice(health.clone());
+            match Worker::new(socket, inbox, parts) {
+                Ok(worker) => worker.run(),
+                Err(failure) => {
+                    error!(error = %failure, "the mesh cannot begin");
+                    health.update(|components| {
+                        components.mesh = State::Down(format!("cannot begin: {failure}"));
+                    });
+                }
+            }
+        })?;
+    Ok((thread, ended))
+}
+
+fn watch_keys(reloader: KeyReloader) -> io::Result<KeyWatch> {
+    let (kick, kicks) = mpsc::channel();
+    let thread = key_file::start(reloader, kicks)?;
+    Ok(KeyWatch { kick, thread })
+}

@@ -1,0 +1,78 @@
+//! Metrics as they are written: a name, what it means, and samples.
+
+use std::fmt;
+
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue, EncodeLabelSet, MetricEncoder,
+};
+use prometheus_client::metrics::MetricType;
+
+/// No labels.
+pub(super) const UNLABELLED: [(&str, &str); 0] = [];
+
+/// Writes metrics one after the other.
+pub(super) struct Families<'e>(DescriptorEncoder<'e>);
+
+impl<'e> Families<'e> {
+    pub(super) const fn new(encoder: DescriptorEncoder<'e>) -> Self {
+        Self(encoder)
+    }
+
+    /// A number that goes up and down, with samples by their labels.
+    pub(super) fn gauge<L: EncodeLabelSet, V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Gauge)?;
+        samples.into_iter().try_for_each(|(labels, value)| {
+            sample(&mut metric, &labels, |metric| metric.encode_gauge(&value))
+        })
+    }
+
+    /// A sum that only grows while meshd runs; `_total` is added to its name.
+    pub(super) fn counter<L: EncodeLabelSet, V: EncodeCounterValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Counter)?;
+        samples.into_iter().try_for_each(|(labels, value)| {
+            sample(&mut metric, &labels, |metric| {
+                metric.encode_counter::<[(&str, &str); 0], _, u64>(&value, None)
+            })
+        })
+    }
+
+    /// What does not change while meshd runs, as labels; `_info` is added to its name.
+    pub(super) fn info(
+        &mut self,
+        name: &str,
+        help: &str,
+        labels: &impl EncodeLabelSet,
+    ) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Info)?;
+        metric.encode_info(labels)
+    }
+}
+
+fn sample(
+    metric: &mut MetricEncoder<'_>,
+    labels: &impl EncodeLabelSet,
+    encode: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
+) -> fmt::Result {
+    encode(&mut metric.encode_family(labels)?)
+}
+
+/// Microseconds in seconds.
+pub(super) fn seconds(us: u64) -> f64 {
+    us as f64 / 1e6
+}

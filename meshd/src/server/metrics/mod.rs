@@ -1,0 +1,283 @@
+//! `/metrics`: numbers for Prometheus and its like, put together at each scrape from what the region and
+//! the mesh say of themselves. SPECIFICATION.md has the catalogue.
+
+mod families;
+mod mesh;
+mod region;
+
+use std::fmt;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hivemind_mesh::status::Status;
+use hivemind_shared::region::Region;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
+use prometheus_client::registry::Registry;
+use tracing::error;
+
+use self::families::Families;
+use crate::mesh::MeshHandle;
+use crate::region_owner::RegionOwner;
+
+/// Media type of OpenMetrics, which a scraper has to ask for.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Media type of the older text format, for everybody else.
+const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Where the numbers come from.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// The region's.
+    pub owner: Arc<RegionOwner>,
+    /// The mesh's; none when it is off.
+    pub mesh: Option<MeshHandle>,
+}
+
+/// The endpoint.
+pub fn router(metrics: Metrics) -> Router {
+    Router::new()
+        .route("/metrics", get(scrape))
+        .with_state(metrics)
+}
+
+async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response {
+    let wants_open_metrics = headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|accepted| accepted.to_str().ok())
+        .any(|accepted| accepted.contains("application/openmetrics-text"));
+    let status = match &metrics.mesh {
+        Some(mesh) => mesh.status().await,
+        None => None,
+    };
+    let scrape = Scrape {
+        region: metrics.owner.region(),
+        mesh: status,
+    };
+    match render(scrape, wants_open_metrics) {
+        Ok(text) => {
+            let media_type = if wants_open_metrics {
+                OPEN_METRICS
+            } else {
+                PROMETHEUS_TEXT
+            };
+            ([(CONTENT_TYPE, media_type)], text).into_response()
+        }
+        Err(error) => {
+            error!(%error, "metrics cannot be written");
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+fn render(scrape: Scrape, as_open_metrics: bool) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(scrape));
+    let mut out = String::new();
+    if as_open_metrics {
+        text::encode(&mut out, &registry)?;
+    } else {
+        prometheus_text::encode(&mut out, &registry)?;
+    }
+    Ok(out)
+}
+
+/// What one scrape shows.
+#[derive(Debug)]
+struct Scrape {
+    region: Arc<Region>,
+    /// None while the mesh is off or has not begun: its metrics have no samples then.
+    mesh: Option<Arc<Status>>,
+}
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let mut families = Families::new(encoder);
+        region::encode(&self.region, &mut families)?;
+        mesh::encode(self.mesh.as_deref(), &self.region, &mut families)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hivemind_mesh::status::{
+        CauseCount, KindTraffic, PeerState, PeerStatus, ProbeStatus, RuleOvershoot,
+    };
+    use hivemind_shared::region::RegionOptions;
+    use std::collections::BTreeSet;
+
+    fn peer(number: u16, state: PeerState) -> PeerStatus {
+        PeerStatus {
+            actor: format!("{number:016x}"),
+            name: format!("edge-{number}"),
+            address: ([192, 0, 2, 1], number).into(),
+            state,
+            last_heard_ms: Some(1_500),
+            round_trip_us: Some(250),
+            loss: 0.25,
+            skew_ms: Some(-20),
+            staleness_p50_us: Some(5_000),
+            staleness_p99_us: None,
+            sent_datagrams: 1,
+            sent_bytes: 2,
+            received_datagrams: 3,
+            received_bytes: 4,
+            backlog: 7,
+            in_sync: false,
+        }
+    }
+
+    fn status(peers: Vec<PeerStatus>) -> Status {
+        Status {
+            actor: "00000000000000aa".to_owned(),
+            name: "here".to_owned(),
+            address: ([192, 0, 2, 9], 1).into(),
+            cluster: "hivemind".to_owned(),
+            sealed: true,
+            joined: true,
+            keys: 12,
+            actors: 3,
+            peers,
+            traffic: vec![KindTraffic {
+                kind: "counts".to_owned(),
+                sent_datagrams: 10,
+                sent_bytes: 1_000,
+                received_datagrams: 20,
+                received_bytes: 2_000,
+            }],
+            drops: vec![CauseCount {
+                cause: "replayed".to_owned(),
+                count: 5,
+            }],
+            probe: ProbeStatus {
+                sent: 9,
+                last_us: Some(1),
+                p50_us: Some(4_000),
+                p99_us: None,
+            },
+            overshoot: vec![
+                RuleOvershoot { rule: 0, hits: 6 },
+                RuleOvershoot {
+                    rule: 4_000,
+                    hits: 1,
+                },
+            ],
+        }
+    }
+
+    fn rendered(status: Option<Status>, as_open_metrics: bool) -> String {
+        let options = RegionOptions {
+            max_keys: 100,
+            ..RegionOptions::default()
+        };
+        let mut owned = Region::anonymous(&options).unwrap();
+        let text = "domain: a.b\ndescriptors:\n  - key: user\n    rate_limit: {unit: hour, requests_per_unit: 3}\n";
+        let source = hivemind_shared::yaml::Source::new("rules.yaml", text);
+        let options = hivemind_shared::rules::source::Options::default();
+        let loaded = hivemind_shared::rules::source::parse(&[source], &options).unwrap();
+        owned.publish_rules(&loaded.rules).unwrap();
+        let scrape = Scrape {
+            region: Arc::clone(owned.region()),
+            mesh: status.map(Arc::new),
+        };
+        render(scrape, as_open_metrics).unwrap()
+    }
+
+    /// The names that are described.
+    fn names(text: &str) -> BTreeSet<&str> {
+        let described = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        described
+            .filter_map(|line| line.split(' ').next())
+            .collect()
+    }
+
+    #[test]
+    fn every_metric_of_the_specification_is_there_with_help_and_type_and_no_other() {
+        let specification = include_str!("../../../../SPECIFICATION.md");
+        let catalogue: BTreeSet<&str> = specification
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `hivemind_")?.split(['`', '{']).next())
+            .collect();
+        let text = rendered(None, false);
+        let described: BTreeSet<&str> = names(&text)
+            .into_iter()
+            .filter_map(|name| name.strip_prefix("hivemind_"))
+            .collect();
+        assert_eq!(described, catalogue);
+        for name in described {
+            let help = format!("# HELP hivemind_{name} ");
+            assert!(text.contains(&help), "no {help}");
+        }
+        assert!(text.contains("\nhivemind_region_max_keys 100\n"), "{text}");
+        assert!(text.contains("\nhivemind_rules_generation 1\n"), "{text}");
+    }
+
+    #[test]
+    fn the_mesh_tells_of_itself_in_base_units() {
+        let peers = vec![peer(1, PeerState::Alive), peer(2, PeerState::Down)];
+        let text = rendered(Some(status(peers)), false);
+        for line in [
+            r#"hivemind_mesh_joined 1"#,
+            r#"hivemind_mesh_members{state="alive"} 1"#,
+            r#"hivemind_mesh_members{state="suspect"} 0"#,
+            r#"hivemind_mesh_members{state="down"} 1"#,
+            r#"hivemind_mesh_datagrams_sent_total{kind="counts"} 10"#,
+            r#"hivemind_mesh_bytes_received_total{kind="counts"} 2000"#,
+            r#"hivemind_mesh_dropped_total{cause="replayed"} 5"#,
+            r#"hivemind_mesh_dropped_total{cause="unsent"} 0"#,
+            r#"hivemind_mesh_peer_round_trip_seconds{peer="edge-1",address="192.0.2.1:1"} 0.00025"#,
+            r#"hivemind_mesh_peer_skew_seconds{peer="edge-1",address="192.0.2.1:1"} -0.02"#,
+            r#"hivemind_mesh_peer_last_heard_seconds{peer="edge-2",address="192.0.2.1:2"} 1.5"#,
+            r#"hivemind_mesh_peer_staleness_seconds{peer="edge-1",address="192.0.2.1:1",quantile="0.5"} 0.005"#,
+            r#"hivemind_mesh_probe_convergence_seconds{quantile="0.5"} 0.004"#,
+            r#"hivemind_mesh_overshoot_hits{domain="a.b",rule="a.b.user"} 6"#,
+        ] {
+            assert!(
+                text.contains(&format!("\n{line}\n")),
+                "no {line} in\n{text}"
+            );
+        }
+        assert!(
+            !text.contains("quantile=\"0.99\""),
+            "nothing is known of it"
+        );
+    }
+
+    #[test]
+    fn open_metrics_ends_with_its_mark() {
+        let text = rendered(Some(status(vec![peer(1, PeerState::Alive)])), true);
+        assert!(text.ends_with("# EOF\n"), "{text}");
+        let sample = "hivemind_mesh_datagrams_sent_total{kind=\"counts\"} 10\n";
+        assert!(text.contains(sample), "{text}");
+        assert!(names(&text).contains("hivemind_mesh_datagrams_sent"));
+    }
+
+    #[test]
+    fn no_series_is_there_twice_and_too_many_peers_are_told_as_sums_alone() {
+        let mut again = peer(1, PeerState::Down);
+        again.actor = "another actor of the same host".to_owned();
+        let text = rendered(Some(status(vec![peer(1, PeerState::Alive), again])), false);
+        let samples: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.rsplit_once(' ').map(|(series, _)| series))
+            .collect();
+        let once: BTreeSet<&str> = samples.iter().copied().collect();
+        assert_eq!(once.len(), samples.len(), "{text}");
+
+        let many = (0..257)
+            .map(|number| peer(number, PeerState::Alive))
+            .collect();
+        let text = rendered(Some(status(many)), false);
+        assert!(text.contains("hivemind_mesh_members{state=\"alive\"} 257\n"));
+        assert!(!text.contains("peer=\""), "{text}");
+    }
+}

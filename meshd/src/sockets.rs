@@ -1,0 +1,65 @@
+//! Everything meshd listens on, opened before any of it is served.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use crate::config::{Config, MeshMode};
+use crate::mesh::socket::MeshSocket;
+use crate::ports_file::Ports;
+use crate::server::listen::{self, ListenError, UnixSocket};
+
+/// The open sockets.
+#[derive(Debug)]
+pub struct Sockets {
+    /// The Rate Limit Service.
+    pub grpc: TcpListener,
+    /// The same on a Unix socket.
+    pub grpc_socket: Option<UnixSocket>,
+    /// The HTTP endpoints beside it.
+    pub http: TcpListener,
+    /// For operators.
+    pub admin: TcpListener,
+    /// For peers; none when the mesh is off.
+    pub mesh: Option<MeshSocket>,
+}
+
+impl Sockets {
+    /// Opens all that the configuration asks for.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError`] names the key of the configuration that cannot be had.
+    pub fn open(config: &Config) -> Result<Self, ListenError> {
+        let server = &config.server;
+        let grpc = SocketAddr::new(server.address, server.grpc_port);
+        let http = SocketAddr::new(server.address, server.http_port);
+        let admin = SocketAddr::new(config.admin.address, config.admin.port);
+        Ok(Self {
+            grpc: listen::tcp("server.grpc_port", grpc)?,
+            grpc_socket: server
+                .grpc_socket
+                .as_deref()
+                .map(UnixSocket::bind)
+                .transpose()?,
+            http: listen::tcp("server.http_port", http)?,
+            admin: listen::tcp("admin.port", admin)?,
+            mesh: (config.mesh.mode() == MeshMode::On)
+                .then(|| MeshSocket::bind(&config.mesh))
+                .transpose()?,
+        })
+    }
+
+    /// The ports that were chosen.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system does not tell, which it always does.
+    pub fn ports(&self) -> io::Result<Ports> {
+        Ok(Ports::of(
+            self.grpc.local_addr()?,
+            self.http.local_addr()?,
+            self.admin.local_addr()?,
+            self.mesh.as_ref().map(MeshSocket::local_address),
+        ))
+    }
+}

@@ -73,7 +73,11 @@ impl Circumstances<'_> {
         };
         let known = u64::from(half.sent) + u64::from(half.others());
         let Some(remaining) = u64::from(limit).checked_sub(known).filter(|&left| left > 0) else {
-            return after(staleness_us.saturating_mul(OVER_FACTOR));
+            // Nobody lets another hit pass, with or without this news. It is told once more in time, so
+            // that all that did pass is known everywhere, and then in no hurry.
+            let was_over = half.total_when_sent >= u64::from(limit);
+            let factor = if was_over { OVER_FACTOR } else { 1 };
+            return after(staleness_us.saturating_mul(factor));
         };
         #[allow(
             clippy::cast_precision_loss,

@@ -276,7 +276,7 @@ fn await_peer(meshd: &Meshd) {
 }
 
 #[test]
-#[ignore = "needs the core"]
+
 fn two_daemons_find_each_other_and_share_their_counts() {
     let (_sites, [first, second]) = pair();
     await_peer(&first);
@@ -294,7 +294,7 @@ fn two_daemons_find_each_other_and_share_their_counts() {
 }
 
 #[test]
-#[ignore = "needs the core"]
+
 fn a_daemon_that_stops_is_missed_at_once_and_its_counts_stay() {
     let (_sites, [first, second]) = pair();
     await_peer(&first);

@@ -13,7 +13,7 @@ pub struct HitRecord {
     pub actor: u32,
     /// Hits it counted.
     pub hits: u32,
-    /// Whether it was made before the key was over its limit: whether others had to know soon.
+    /// Whether it was made before the limit was used up: whether others had to know soon.
     pub matters: bool,
 }
 
@@ -87,7 +87,7 @@ impl WindowLedger {
             at_us,
             actor,
             hits,
-            matters: self.total <= u64::from(limit),
+            matters: self.total < u64::from(limit),
         });
         self.total += u64::from(hits);
         let actor = actor as usize;

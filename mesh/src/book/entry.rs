@@ -48,6 +48,8 @@ pub struct Half {
     pub own: u32,
     /// What of it was sent to everybody.
     pub sent: u32,
+    /// What was known of everybody's counts when it was.
+    pub total_when_sent: u64,
     /// What this host's slot said last.
     local: u32,
     /// What this host counted before the slot started over, which it does when the clock is set back.
@@ -122,6 +124,12 @@ impl Half {
     /// What everybody counted, as far as is known.
     pub fn total(&self) -> u64 {
         u64::from(self.own) + u64::from(self.others)
+    }
+
+    /// Notes that all of it was sent to everybody.
+    pub fn note_sent(&mut self) {
+        self.sent = self.own;
+        self.total_when_sent = self.total();
     }
 
     /// What others counted together.

@@ -20,7 +20,9 @@ impl Mesh {
     /// Sends what the membership has to say, and takes in what it found out.
     pub(super) fn flush_membership(&mut self, now: Now, out: &mut Outbox) {
         let mut said = std::mem::take(&mut self.said);
-        for (to, payload) in said.messages() {
+        // An actor that lived here before this one is thought to be reached here for a while.
+        let here = self.local.address;
+        for (to, payload) in said.messages().filter(|(to, _)| *to != here) {
             self.send_loose(Kind::Membership, to, out, |buffer| {
                 section(buffer, MEMBERSHIP, |buffer| {
                     buffer.extend_from_slice(payload);
@@ -41,6 +43,15 @@ impl Mesh {
     }
 
     fn note_up(&mut self, member: Member) {
+        if member.address == self.local.address {
+            return;
+        }
+        // Who lived there before does not any more; it will be found out to be gone.
+        let before = self.links.iter().filter(|link| {
+            link.is_up && link.address == member.address && link.actor != member.actor
+        });
+        let before: Vec<u64> = before.map(|link| link.actor).collect();
+        before.into_iter().for_each(|actor| self.note_down(actor));
         let Some(index) = self.link_or_new(member) else {
             return self.drops.add(DropCause::TooManyActors);
         };

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::net::SocketAddr;
 
 use super::Mesh;
-use crate::book::{KeyId, OWN};
+use crate::book::{Half, KeyId, OWN};
 use crate::counters::Counters;
 use crate::drops::DropCause;
 use crate::flights::{Cargo, Flight, LinkIndex};
@@ -245,9 +245,7 @@ impl Mesh {
         }
         for id in packed {
             if let Some(entry) = self.book.entry_mut(id) {
-                for half in &mut entry.halves {
-                    half.sent = half.own;
-                }
+                entry.halves.iter_mut().for_each(Half::note_sent);
                 entry.own.sent_us = Some(now.monotonic_us);
                 entry.own.sequence = sequence;
                 entry.own.changed_us = None;

@@ -77,7 +77,7 @@ impl Scenario {
             demands: Vec::new(),
             faults: Vec::new(),
             traffic_until_us: 10 * SECOND_US,
-            converge_within_us: 60 * SECOND_US,
+            converge_within_us: 20 * SECOND_US,
             rest_us: 2 * SECOND_US,
         }
     }

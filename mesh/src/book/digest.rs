@@ -34,6 +34,21 @@ impl Group {
     }
 }
 
+impl Group {
+    /// A hash of all its sums; 0 when there is nothing in it.
+    pub(super) fn summary(&self) -> u32 {
+        if self.sums == [0; PARTS] {
+            return 0;
+        }
+        let start = (u64::from(self.unit.code()) << 32) | u64::from(self.window);
+        let all = self
+            .sums
+            .iter()
+            .fold(mix(start), |word, &sum| mix(word ^ u64::from(sum)));
+        hivemind_shared::table::words::low_half(all)
+    }
+}
+
 /// Which sixteenth a key is in.
 pub const fn part_of(fingerprint: Fingerprint) -> usize {
     (fingerprint.high >> 60) as usize
@@ -44,10 +59,14 @@ fn hash(fingerprint: Fingerprint, count: u32) -> u32 {
     if count == 0 {
         return 0;
     }
-    // The finalizer of SplitMix64 (Steele, Lea, Flood 2014) over all of it.
-    let mut word = fingerprint.high ^ fingerprint.low.rotate_left(32);
-    word = word.wrapping_add(u64::from(count).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    let key = fingerprint.high ^ fingerprint.low.rotate_left(32);
+    let word = key.wrapping_add(u64::from(count).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    hivemind_shared::table::words::low_half(mix(word))
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea, Flood 2014).
+const fn mix(mut word: u64) -> u64 {
     word = (word ^ (word >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     word = (word ^ (word >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    hivemind_shared::table::words::low_half(word ^ (word >> 31))
+    word ^ (word >> 31)
 }

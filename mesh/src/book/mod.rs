@@ -176,6 +176,17 @@ impl Book {
             .collect()
     }
 
+    /// A hash of an actor's sums in the windows near a time; 0 when it has no counts.
+    pub fn summary(&self, actor_id: u64, now_s: u64) -> u32 {
+        let Some(actor) = self.actor(actor_id) else {
+            return 0;
+        };
+        let groups = self.actors.groups(actor).iter();
+        groups
+            .filter(|group| is_near(group.unit, group.window, now_s))
+            .fold(0, |sum, group| sum ^ group.summary())
+    }
+
     /// Notes what this host counted for a key, as its slot has it. Returns the key if any of it is news.
     pub fn note_slot(&mut self, now_s: u64, reading: &SlotReading) -> Option<KeyId> {
         let key = &reading.key;

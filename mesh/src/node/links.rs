@@ -46,12 +46,6 @@ impl Mesh {
         if member.address == self.local.address {
             return;
         }
-        // Who lived there before does not any more; it will be found out to be gone.
-        let before = self.links.iter().filter(|link| {
-            link.is_up && link.address == member.address && link.actor != member.actor
-        });
-        let before: Vec<u64> = before.map(|link| link.actor).collect();
-        before.into_iter().for_each(|actor| self.note_down(actor));
         let Some(index) = self.link_or_new(member) else {
             return self.drops.add(DropCause::TooManyActors);
         };

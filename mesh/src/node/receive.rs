@@ -11,7 +11,7 @@ use crate::membership::Member;
 use crate::outbox::Outbox;
 use crate::seal::SenderId;
 use crate::time::Now;
-use crate::wire::sections::{self, Ack, Digest, Heartbeat, Hello, Want};
+use crate::wire::sections::{self, Ack, Digest, Heartbeat, Hello, Summary, Want};
 use crate::wire::{Body, Malformed, Section, counts};
 
 /// Who sent a datagram, and how it came.
@@ -123,6 +123,9 @@ impl Mesh {
                 if let Some(link) = self.link_mut(index) {
                     link.note_want(want);
                 }
+            }
+            (sections::SUMMARY, Some(index)) => {
+                self.receive_summary(now, index, &Summary::read(content)?, out);
             }
             (sections::SNAPSHOT_REQUEST, Some(index)) => {
                 self.receive_snapshot_request(now, index, sections::read_number(content)?);

@@ -3,7 +3,8 @@
 //!
 //! * When a peer appears, it gets the sums of what this node counted, and asks for what it lacks. The same
 //!   once in a while, so that whatever went wrong is mended.
-//! * Of actors that cannot speak for themselves, nodes compare the sums with each other, at random.
+//! * Of actors that cannot speak for themselves, nodes compare summaries with each other, at random, then
+//!   the sums where those differ.
 //! * A joining node asks one peer for everything it knows.
 
 use std::hash::Hasher;
@@ -18,7 +19,7 @@ use crate::link::{Asked, Sync};
 use crate::outbox::Outbox;
 use crate::time::Now;
 use crate::wire::sections::{
-    DIGEST_GROUP_BYTES, Digest, DigestGroup, PARTS, SNAPSHOT_END, SNAPSHOT_REQUEST, Want,
+    DIGEST_GROUP_BYTES, Digest, DigestGroup, PARTS, SNAPSHOT_END, SNAPSHOT_REQUEST, Summary, Want,
     WantGroup, write_number,
 };
 use crate::wire::{HEAD_BYTES, Kind, SECTION_HEAD_BYTES};
@@ -37,6 +38,9 @@ const ASKED_MAX: usize = 128;
 
 /// An actor that was not heard from for this long cannot speak for itself, microseconds.
 const SILENT_US: u64 = 2_000_000;
+
+/// How many datagrams' worth of sums one summary is answered with at most.
+const DIGESTS_ANSWERED_MAX: usize = 8;
 
 /// Bytes of a digest before its groups.
 const DIGEST_HEAD_BYTES: usize = SECTION_HEAD_BYTES + 1 + 8;
@@ -340,7 +344,7 @@ impl Mesh {
         self.join.note_end(index, number);
     }
 
-    /// Sends one peer the sums of counts of actors that cannot do so themselves.
+    /// Sends one peer a summary of counts of actors that cannot speak for themselves.
     pub(super) fn gossip(&mut self, now: Now, out: &mut Outbox) {
         let up: Vec<LinkIndex> = self.up().collect();
         if up.is_empty() {
@@ -348,33 +352,59 @@ impl Mesh {
         }
         let to = up[self.random.random_range(0..up.len())];
         let silent = self.silent_actors(now);
-        let mut room = self.body_bytes_max();
-        let mut digests = Vec::new();
+        let room = self.body_bytes_max().saturating_sub(SECTION_HEAD_BYTES);
         // From where the last one ended on, so that each has its turn.
-        let from = self.gossip_from;
-        let (before, after): (Vec<u64>, Vec<u64>) = silent.iter().partition(|&&id| id < from);
-        for actor_id in after.into_iter().chain(before) {
+        let first = silent.partition_point(|&actor| actor < self.gossip_from);
+        let in_turn = silent[first..].iter().chain(&silent[..first]);
+        let actors: Vec<(u64, u32)> = in_turn
+            .take(room / Summary::ACTOR_BYTES)
+            .map(|&actor| (actor, self.book.summary(actor, now.unix_s())))
+            .collect();
+        let Some(&(last, _)) = actors.last() else {
+            return;
+        };
+        self.gossip_from = last.wrapping_add(1);
+        let summary = Summary { actors };
+        let cargo = Cargo::Gossip;
+        self.send(now, Kind::Sync, &[to], cargo, 0, out, |buffer| {
+            summary.write(buffer);
+        });
+    }
+
+    /// Answers a summary with the sums of those actors of which something else is known here.
+    pub(super) fn receive_summary(
+        &mut self,
+        now: Now,
+        index: LinkIndex,
+        summary: &Summary,
+        out: &mut Outbox,
+    ) {
+        let now_s = now.unix_s();
+        let mut room = DIGESTS_ANSWERED_MAX * self.body_bytes_max();
+        let differing = summary.actors.iter().filter(|&&(actor, hash)| {
+            actor != self.local.actor && self.book.summary(actor, now_s) != hash
+        });
+        let mut digests: Vec<Digest> = Vec::new();
+        for &(actor_id, _) in differing {
             let groups = self
                 .book
                 .actor(actor_id)
-                .map(|actor| self.book.digest(actor, now.unix_s()))
+                .map(|actor| self.book.digest(actor, now_s))
                 .unwrap_or_default();
             let bytes = DIGEST_HEAD_BYTES + groups.len() * DIGEST_GROUP_BYTES;
             if bytes > room {
                 break;
             }
             room -= bytes;
-            self.gossip_from = actor_id.wrapping_add(1);
             digests.push(Digest {
                 both_ways: true,
                 actor: actor_id,
                 groups,
             });
         }
-        if !digests.is_empty() {
-            let cargo = Cargo::Gossip;
-            self.send(now, Kind::Sync, &[to], cargo, 0, out, |buffer| {
-                digests.iter().for_each(|digest| digest.write(buffer));
+        for digest in digests {
+            self.send(now, Kind::Sync, &[index], Cargo::Gossip, 0, out, |buffer| {
+                digest.write(buffer);
             });
         }
     }

@@ -25,6 +25,7 @@
 //! | 7 | want | the actor (8); per unit and window: unit code (1), window (varint), which of the 16 parts (2) |
 //! | 8 | snapshot request | number of the request (8) |
 //! | 9 | snapshot end | number of the request (8) |
+//! | 10 | summary | for each actor: its id (8), a hash of the sums of its counts (4) |
 //!
 //! An entry takes 17 bytes and up: the fingerprint is the key's identity and cannot be shorter; unit,
 //! window and actor are said once for many.

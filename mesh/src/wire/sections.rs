@@ -23,6 +23,8 @@ pub const WANT: u8 = 7;
 pub const SNAPSHOT_REQUEST: u8 = 8;
 /// Type of a snapshot's end.
 pub const SNAPSHOT_END: u8 = 9;
+/// Type of a [`Summary`].
+pub const SUMMARY: u8 = 10;
 
 /// Parts a group of counts is compared in.
 pub const PARTS: usize = 16;
@@ -214,6 +216,38 @@ impl Digest {
             actor,
             groups,
         })
+    }
+}
+
+/// What somebody knows of many actors' counts, in very short.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Actors, each with a hash of the sums of its counts; 0 for none.
+    pub actors: Vec<(u64, u32)>,
+}
+
+impl Summary {
+    /// Bytes an actor takes.
+    pub const ACTOR_BYTES: usize = 8 + 4;
+
+    /// Writes the section.
+    pub fn write(&self, buffer: &mut Vec<u8>) {
+        section(buffer, SUMMARY, |buffer| {
+            for (actor, hash) in &self.actors {
+                buffer.extend_from_slice(&actor.to_le_bytes());
+                buffer.extend_from_slice(&hash.to_le_bytes());
+            }
+        });
+    }
+
+    /// Reads the section.
+    pub fn read(content: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(content);
+        let mut actors = Vec::new();
+        while !reader.is_empty() {
+            actors.push((reader.u64()?, reader.u32()?));
+        }
+        Ok(Self { actors })
     }
 }
 

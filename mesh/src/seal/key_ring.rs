@@ -105,6 +105,14 @@ impl KeyRing {
         self.seal_keys().map(|key| key.id)
     }
 
+    /// What the keys of datagrams are derived from.
+    pub(super) fn material(&self, key: &SealKey) -> [u8; 48] {
+        let mut material = [0; 48];
+        material[..32].copy_from_slice(&key.secret);
+        material[32..].copy_from_slice(&self.hash_key);
+        material
+    }
+
     pub(super) const fn sealing(&self) -> &SealKey {
         &self.first
     }

@@ -85,8 +85,9 @@ impl Opener {
         let (body, derived) = if let Some(known) = run.and_then(|run: &Run| run.key(&header)) {
             (known.open(&header, datagram), None)
         } else {
-            let derived = SessionKey::derive(&key.secret, key.id, &self.cluster, sender)
-                .map_err(|_| DropCause::Unauthentic)?;
+            let derived =
+                SessionKey::derive(&self.keys.material(key), key.id, &self.cluster, sender)
+                    .map_err(|_| DropCause::Unauthentic)?;
             (derived.open(&header, datagram), Some(derived))
         };
         let body = body.map_err(|_| DropCause::Unauthentic)?;

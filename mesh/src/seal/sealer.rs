@@ -57,7 +57,8 @@ impl Sealer {
     /// Seals with another ring's first key from now on. Sequences go on, so receivers see one sender.
     pub fn replace_keys(&mut self, keys: &KeyRing) {
         let key = keys.sealing();
-        self.key = SessionKey::derive(&key.secret, key.id, &self.cluster, self.sender).ok();
+        let material = keys.material(key);
+        self.key = SessionKey::derive(&material, key.id, &self.cluster, self.sender).ok();
     }
 
     /// Appends a datagram to the buffer: header, the body that `write_body` appends, encrypted, and tag.

@@ -3,12 +3,15 @@
 //! AES-GCM breaks when one key seals two different datagrams with one nonce. The nonce is the sequence,
 //! which begins anew in every run, and nothing a host remembers can be trusted to stop it from being
 //! used again: a region file, with the actor in it, may be copied to another host or restored from a
-//! backup. So every run has a key of its own: HKDF-SHA256 of the cluster's seal key, with the cluster's
-//! name as salt and with actor, incarnation and session as context. The session is drawn at random when
+//! backup. So every run has a key of its own: HKDF-SHA256 of the cluster's seal key and hash key, one
+//! behind the other, with the cluster's name as salt and with actor, incarnation and session as context. The session is drawn at random when
 //! a process starts; two runs share a key only if they draw the same 64 bits.
 //!
 //! The salt is the SHA-256 of the name: HKDF fills up short salts with zeros, and would take two names
 //! that differ by zeros at the end for one.
+//!
+//! The hash key is part of it for the operator's sake: hosts that name counters by different keys would
+//! talk to each other and never share one. This way they do not open each other's datagrams, which shows.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::digest::{SHA256, digest};
@@ -49,7 +52,7 @@ pub(super) struct SessionKey {
 impl SessionKey {
     /// Derives it, which costs three times what opening a datagram of 1,200 bytes does.
     pub(super) fn derive(
-        secret: &[u8; 32],
+        secret: &[u8],
         id: u32,
         cluster: &Cluster,
         sender: SenderId,

@@ -135,12 +135,12 @@ fn the_layout_and_the_keys_are_as_documented() {
         (
             secret.unwrap(),
             "48016754af96b4c4142f08070605040302010f0e0d0c0b0a1817161514131211010000000000\
-             f55d464ffbc672c9d9ff3369be149e880ba2f2dcb0",
+             04037cff3d9f9f80fcc49c17688667afc19b3bd91a",
         ),
         (
             KeyRing::open(CLUSTER),
             "48016754af960000000008070605040302010f0e0d0c0b0a1817161514131211010000000000\
-             e6e59140e336989956208dcf5ae456e9909094ea00",
+             39a700c34243ac44b32b1fa32dea2798b4e62f7982",
         ),
     ] {
         let datagram = seal(&mut Sealer::new(&keys, CLUSTER, sender), b"hello");
@@ -373,4 +373,16 @@ fn clusters_without_a_secret_have_keys_of_their_own() {
     let [one, other] = ["a", "b"].map(KeyRing::open);
     assert_ne!(one.hash_key(), other.hash_key());
     assert_eq!(one.hash_key(), KeyRing::open("a").hash_key());
+}
+
+#[test]
+fn hosts_that_name_counters_by_other_keys_do_not_open_each_others_datagrams() {
+    let seal_line = "seal 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    let keys = |hash: char| {
+        let hash: String = std::iter::repeat_n(hash, 32).collect();
+        KeyRing::parse(&format!("hash {hash}\n{seal_line}\n")).unwrap()
+    };
+    let datagram = seal(&mut Sealer::new(&keys('1'), CLUSTER, ANN), b"body");
+    let mut opener = Opener::new(&keys('2'), CLUSTER, BOB);
+    assert_eq!(open(&mut opener, &datagram), Err(DropCause::Unauthentic));
 }

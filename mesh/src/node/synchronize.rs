@@ -18,8 +18,8 @@ use crate::link::{Asked, Sync};
 use crate::outbox::Outbox;
 use crate::time::Now;
 use crate::wire::sections::{
-    DIGEST_GROUP_BYTES, Digest, DigestGroup, PARTS, SNAPSHOT_END, SNAPSHOT_REQUEST, Want,
-    WantGroup, write_number,
+    DIGEST_GROUP_BYTES, Digest, DigestGroup, GROUPS_MAX, PARTS, SNAPSHOT_END, SNAPSHOT_REQUEST,
+    Want, WantGroup, write_number,
 };
 use crate::wire::{HEAD_BYTES, Kind, SECTION_HEAD_BYTES};
 
@@ -104,9 +104,8 @@ impl Mesh {
         if !is_joined && digest.actor == link.actor {
             // Most of it will come with the snapshot.
             let early = link.early_digest.get_or_insert_default();
-            if early.len() < 64 {
-                early.extend(digest.groups);
-            }
+            let room = GROUPS_MAX.saturating_sub(early.len());
+            early.extend(digest.groups.into_iter().take(room));
             return;
         }
         self.compare(now, index, &digest);
@@ -135,7 +134,10 @@ impl Mesh {
                 .find(is_same)
                 .map_or([0; PARTS], |ours| ours.sums);
             let parts = differing(&ours, &theirs.sums);
-            if parts != 0 && !self.asked_lately(now, index, digest.actor, theirs) {
+            let is_asked = groups.iter().any(|group: &WantGroup| {
+                group.unit == theirs.unit && group.window == theirs.window
+            });
+            if parts != 0 && !is_asked && !self.asked_lately(now, index, digest.actor, theirs) {
                 groups.push(WantGroup {
                     unit: theirs.unit,
                     window: theirs.window,
@@ -164,7 +166,7 @@ impl Mesh {
             });
         }
         if !groups.is_empty() {
-            link.asks.push_back(Want {
+            link.note_ask(Want {
                 actor: digest.actor,
                 groups,
             });
@@ -348,8 +350,9 @@ impl Mesh {
         }
         let to = up[self.random.random_range(0..up.len())];
         let silent = self.silent_actors(now);
+        let groups_max = self.digest_groups_max();
         let mut room = self.body_bytes_max();
-        let mut digests = Vec::new();
+        let mut datagrams: Vec<Vec<Digest>> = vec![Vec::new()];
         // From where the last one ended on, so that each has its turn.
         let from = self.gossip_from;
         let (before, after): (Vec<u64>, Vec<u64>) = silent.iter().partition(|&&id| id < from);
@@ -359,19 +362,32 @@ impl Mesh {
                 .actor(actor_id)
                 .map(|actor| self.book.digest(actor, now.unix_s()))
                 .unwrap_or_default();
+            if groups.len() > groups_max {
+                // It has datagrams of its own. None says what the receiver has and this node lacks: the
+                // receiver's own gossip does.
+                datagrams.extend(groups.chunks(groups_max).map(|groups| {
+                    vec![Digest {
+                        both_ways: false,
+                        actor: actor_id,
+                        groups: groups.to_vec(),
+                    }]
+                }));
+                self.gossip_from = actor_id.wrapping_add(1);
+                break;
+            }
             let bytes = DIGEST_HEAD_BYTES + groups.len() * DIGEST_GROUP_BYTES;
             if bytes > room {
                 break;
             }
             room -= bytes;
             self.gossip_from = actor_id.wrapping_add(1);
-            digests.push(Digest {
+            datagrams[0].push(Digest {
                 both_ways: true,
                 actor: actor_id,
                 groups,
             });
         }
-        if !digests.is_empty() {
+        for digests in datagrams.iter().filter(|digests| !digests.is_empty()) {
             let cargo = Cargo::Gossip;
             self.send(now, Kind::Sync, &[to], cargo, 0, out, |buffer| {
                 digests.iter().for_each(|digest| digest.write(buffer));

@@ -186,7 +186,13 @@ impl Half {
 
     /// Drops actors whose numbers are given to others.
     pub(super) fn forget(&mut self, gone: &[ActorIndex]) {
-        // Their windows are over, so the half is of no use to anybody as it is.
-        self.by_actor.retain(|(actor, _)| !gone.contains(actor));
+        // Their windows are over, but may matter again when the clock is set back: then they report anew.
+        self.by_actor.retain(|(actor, count)| {
+            let stays = !gone.contains(actor);
+            if !stays {
+                self.others = self.others.saturating_sub(*count);
+            }
+            stays
+        });
     }
 }

@@ -4,7 +4,9 @@
 //! how often, in which order or by which way a report comes: a grow-only counter, as a CRDT.
 //!
 //! Windows end by this host's clock. The previous, the current and the next one are kept apart from each
-//! other; what is older or newer is not taken in, and forgotten where it is.
+//! other; what is older or newer is not taken in, and forgotten where it is. The previous and the next one
+//! share a place, which the next one takes once anybody has counted in it: its counts are needed soon, and
+//! nothing depends on the others any more.
 
 mod actors;
 mod digest;
@@ -82,7 +84,7 @@ pub enum Merged {
     },
     /// It was known already.
     Known,
-    /// The window is over, or not near yet.
+    /// The window is over, or not near yet, or there are counts of the next one in its place.
     OutsideWindows,
     /// There are as many keys as there is room for.
     NoRoom,
@@ -224,7 +226,7 @@ impl Book {
         // Slots bound this host's own keys already; no need to turn one away.
         let id = self.id_or_new(key, usize::MAX)?;
         let entry = self.entries.get_mut(id.place())?.as_mut()?;
-        let half = open_half(entry, window, now_s, &mut self.actors);
+        let half = open_half(entry, window, now_s, &mut self.actors)?;
         let before = half.own;
         half.note_local(local);
         let after = half.own;
@@ -256,7 +258,9 @@ impl Book {
         let Some(entry) = self.entries.get_mut(id.place()).and_then(Option::as_mut) else {
             return Merged::NoRoom;
         };
-        let half = open_half(entry, window, now_s, &mut self.actors);
+        let Some(half) = open_half(entry, window, now_s, &mut self.actors) else {
+            return Merged::OutsideWindows;
+        };
         let before = half.raise(actor, count);
         if before >= count {
             return Merged::Known;
@@ -336,13 +340,14 @@ impl Book {
     }
 }
 
-/// The half of an entry that is for a window, which is near; what was there of another window is dropped.
+/// The half of an entry that is for a window, which is near; what was there of another window is dropped,
+/// unless that one is near and later.
 fn open_half<'e>(
     entry: &'e mut Entry,
     window: u32,
     now_s: u64,
     actors: &mut Actors,
-) -> &'e mut Half {
+) -> Option<&'e mut Half> {
     let key = entry.key;
     let half = &mut entry.halves[window as usize & 1];
     if half.window != Some(window) {
@@ -351,11 +356,14 @@ fn open_half<'e>(
         if let Some(old) = half.window
             && is_near(key.unit, old, now_s)
         {
+            if old > window {
+                return None;
+            }
             for (actor, count) in half.counts() {
                 actors.change(actor, &key, old, count, 0);
             }
         }
         *half = Half::of(window);
     }
-    half
+    Some(half)
 }

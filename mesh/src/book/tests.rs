@@ -1,1 +1,385 @@
+//! The book against what a naive map would know.
 
+use std::collections::BTreeMap;
+
+use hivemind_shared::fingerprint::Fingerprint;
+use hivemind_shared::table::words::Control;
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::wire::sections::PARTS;
+
+const ME: u64 = 100;
+
+/// A time in the middle of all windows but seconds, and its second.
+const NOW_S: u64 = 1_700_000_030;
+const SECOND: u32 = 1_700_000_030;
+
+/// A key; those of different numbers are in different sixteenths, as far as there are that many.
+fn key(number: u64, unit: Unit) -> Key {
+    let fingerprint = Fingerprint {
+        high: number << 60,
+        low: number,
+    };
+    Key { fingerprint, unit }
+}
+
+fn reading(key: Key, local: (u32, u32), previous: (u32, u32)) -> SlotReading {
+    let hits = |(window, count)| Count::Hits { window, count };
+    SlotReading {
+        key,
+        life: Control::from_word(0).life(),
+        local: hits(local),
+        previous: hits(previous),
+        remote: [hits((0, 0)); 2],
+        rule: 0,
+        last_use_s: 0,
+    }
+}
+
+/// Key, window and actor.
+type Place = (u64, u8, u32, u64);
+
+/// Every count of a window that matters.
+fn content(book: &Book, now_s: u64) -> BTreeMap<Place, u32> {
+    let mut content = BTreeMap::new();
+    for (_, entry) in book.iter() {
+        for half in entry
+            .halves
+            .iter()
+            .filter(|half| half.is_near(&entry.key, now_s))
+        {
+            let mut others = 0_u32;
+            for (actor, count) in half.counts() {
+                let (low, unit) = (entry.key.fingerprint.low, entry.key.unit.code());
+                let id = book.actor_id(actor).unwrap();
+                let place = (low, unit, half.window.unwrap(), id);
+                assert_eq!(content.insert(place, count), None);
+                others = others.saturating_add(if actor == OWN { 0 } else { count });
+            }
+            assert_eq!(half.others(), others);
+        }
+    }
+    content
+}
+
+/// The sums of every actor, but for those that say that there is nothing.
+fn sums(book: &Book, now_s: u64) -> BTreeMap<(u64, u8, u32), [u32; PARTS]> {
+    let groups = book.actors().flat_map(|(actor, id)| {
+        let groups = book.digest(actor, now_s).into_iter();
+        groups.map(move |group| ((id, group.unit.code(), group.window), group.sums))
+    });
+    groups.filter(|(_, sums)| *sums != [0; PARTS]).collect()
+}
+
+fn expire_all(book: &mut Book, now_s: u64) {
+    book.expire_groups(now_s, |_| false);
+    // Each call takes a step of the way.
+    for _ in 0..=book.entries.len() / EXPIRE_STEP {
+        book.expire(now_s);
+    }
+}
+
+/// What an actor is said to have counted.
+#[derive(Clone, Debug)]
+struct Report {
+    actor: u64,
+    key: Key,
+    /// From the present one.
+    window: i32,
+    count: u32,
+}
+
+impl Report {
+    fn any() -> impl Strategy<Value = Self> {
+        let unit = prop::sample::select(vec![Unit::Second, Unit::Minute]);
+        (0..3_u64, 0..3_u64, unit, -3..=3_i32, 0..5_u32).prop_map(
+            |(actor, number, unit, window, count)| Self {
+                actor,
+                key: key(number, unit),
+                window,
+                count,
+            },
+        )
+    }
+
+    fn window(&self, now_s: u64) -> u32 {
+        let now = self.key.unit.window_at(now_s).number();
+        now.saturating_add_signed(self.window)
+    }
+
+    fn merge(&self, book: &mut Book, now_s: u64) -> Merged {
+        let actor = book.actor_or_new(self.actor).unwrap();
+        book.merge(now_s, actor, &self.key, self.window(now_s), self.count)
+    }
+}
+
+/// What a book should know: a map, and of windows that share a place the later one.
+#[derive(Default)]
+struct Naive(BTreeMap<Place, u32>);
+
+impl Naive {
+    fn note(&mut self, now_s: u64, actor: u64, key: &Key, window: u32, count: u32) {
+        self.forget(now_s);
+        let (low, unit) = (key.fingerprint.low, key.unit.code());
+        let shares = |place: &Place| (place.0, place.1, place.2 % 2) == (low, unit, window % 2);
+        let mut sharing = self.0.keys().filter(|place| shares(place));
+        let is_late = sharing.any(|place| place.2 > window);
+        if count == 0 || is_late || !is_near(key.unit, window, now_s) {
+            return;
+        }
+        self.0
+            .retain(|place, _| !shares(place) || place.2 == window);
+        let there = self.0.entry((low, unit, window, actor)).or_default();
+        *there = count.max(*there);
+    }
+
+    fn forget(&mut self, now_s: u64) {
+        let is_near = |place: &Place| is_near(Unit::from_code(place.1).unwrap(), place.2, now_s);
+        self.0.retain(|place, _| is_near(place));
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Report(Report),
+    Hit { number: u64, addend: u32 },
+    Pass { seconds: u64 },
+    Expire,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => Report::any().prop_map(Step::Report),
+        3 => (0..3_u64, 1..4_u32).prop_map(|(number, addend)| Step::Hit { number, addend }),
+        2 => (1..4_u64).prop_map(|seconds| Step::Pass { seconds }),
+        1 => Just(Step::Pass { seconds: 61 }),
+        1 => Just(Step::Expire),
+    ];
+    vec(step, 0..80)
+}
+
+proptest! {
+    #[test]
+    fn reports_come_to_the_same_in_any_order_and_number(
+        reports in vec(Report::any(), 0..40),
+        repeated in vec(any::<prop::sample::Index>(), 0..20),
+        seed: u64,
+    ) {
+        let mut naive = Naive::default();
+        let [mut straight, mut mixed] = [Book::new(ME, 100), Book::new(ME, 100)];
+        for report in &reports {
+            let Report { actor, key, count, .. } = report;
+            report.merge(&mut straight, NOW_S);
+            naive.note(NOW_S, *actor, key, report.window(NOW_S), *count);
+        }
+        let again = repeated.iter().filter(|_| !reports.is_empty()).map(|index| index.get(&reports));
+        let mut others: Vec<&Report> = reports.iter().chain(again).collect();
+        let mut random = seed;
+        others.sort_by_cached_key(|_| {
+            random = random.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);
+            random >> 32
+        });
+        for report in others {
+            let before = content(&mixed, NOW_S);
+            let merged = report.merge(&mut mixed, NOW_S);
+            let after = content(&mixed, NOW_S);
+            prop_assert_eq!(before == after, !matches!(merged, Merged::News { .. }));
+            let is_lower = |(place, count): (&Place, &u32)| after.get(place).is_some_and(|now| now < count);
+            prop_assert!(!before.iter().any(is_lower));
+        }
+        prop_assert_eq!(content(&mixed, NOW_S), content(&straight, NOW_S));
+        prop_assert_eq!(content(&straight, NOW_S), naive.0);
+        prop_assert_eq!(sums(&mixed, NOW_S), sums(&straight, NOW_S));
+    }
+
+    #[test]
+    fn as_time_goes_by_a_book_knows_what_a_naive_map_knows(steps in steps()) {
+        let (mut book, mut naive, mut now_s) = (Book::new(ME, 100), Naive::default(), NOW_S);
+        let mut slots: BTreeMap<u64, ((u32, u32), (u32, u32))> = BTreeMap::new();
+        for step in steps {
+            match step {
+                Step::Report(report) => {
+                    let Report { actor, key, count, .. } = &report;
+                    report.merge(&mut book, now_s);
+                    naive.note(now_s, *actor, key, report.window(now_s), *count);
+                }
+                Step::Hit { number, addend } => {
+                    let second = u32::try_from(now_s).unwrap();
+                    let (local, previous) = slots.entry(number).or_default();
+                    if local.0 != second {
+                        *previous = *local;
+                        *local = (second, 0);
+                    }
+                    local.1 += addend;
+                    let key = key(number, Unit::Second);
+                    book.note_slot(now_s, &reading(key, *local, *previous));
+                    for (window, count) in [*previous, *local] {
+                        naive.note(now_s, ME, &key, window, count);
+                    }
+                }
+                Step::Pass { seconds } => now_s += seconds,
+                Step::Expire => expire_all(&mut book, now_s),
+            }
+            naive.forget(now_s);
+            prop_assert_eq!(&content(&book, now_s), &naive.0);
+        }
+        let as_they_grew = sums(&book, now_s);
+        book.sum_up(now_s);
+        prop_assert_eq!(as_they_grew, sums(&book, now_s));
+        expire_all(&mut book, now_s + 10_000);
+        prop_assert_eq!((book.key_count(), book.actors().count()), (0, 1));
+    }
+
+    #[test]
+    fn sums_differ_in_the_sixteenths_where_counts_differ(
+        common in prop::collection::btree_map(0..64_u64, 1..1_000_u32, 0..40),
+        changed in prop::collection::btree_map(0..64_u64, 1_000..2_000_u32, 0..6),
+    ) {
+        let unit = Unit::Hour;
+        let window = unit.window_at(NOW_S).number();
+        let [mut one, mut other] = [Book::new(ME, 100), Book::new(ME, 100)];
+        for book in [&mut one, &mut other] {
+            let actor = book.actor_or_new(7).unwrap();
+            for (&number, &count) in &common {
+                book.merge(NOW_S, actor, &key(number, unit), window, count);
+            }
+        }
+        let mut parts = [false; PARTS];
+        for (&number, &count) in &changed {
+            let actor = other.actor(7).unwrap();
+            other.merge(NOW_S, actor, &key(number, unit), window, count);
+            parts[part_of(key(number, unit).fingerprint)] = true;
+        }
+        let place = (7, unit.code(), window);
+        let of = |book: &Book| sums(book, NOW_S).get(&place).copied().unwrap_or_default();
+        let (one, other) = (of(&one), of(&other));
+        let differ: [bool; PARTS] = std::array::from_fn(|part| one[part] != other[part]);
+        prop_assert_eq!(differ, parts);
+    }
+}
+
+/// Own counts of a key in a window.
+fn own(book: &Book, key: &Key, window: u32) -> Option<u32> {
+    let entry = book.iter().find(|(_, entry)| entry.key == *key)?.1;
+    Some(entry.half(window)?.own)
+}
+
+#[test]
+fn own_counts_add_up_when_a_clock_that_was_set_back_makes_the_slot_start_over() {
+    let mut book = Book::new(ME, 100);
+    let key = key(1, Unit::Second);
+    let next = SECOND + 1;
+    book.note_slot(NOW_S, &reading(key, (SECOND, 10), (0, 0)));
+    book.note_slot(NOW_S + 1, &reading(key, (next, 4), (SECOND, 10)));
+    // The slot forgets both and counts anew; what it kept of the second is no news.
+    for (local, expected) in [(1, 11), (3, 13)] {
+        book.note_slot(NOW_S, &reading(key, (SECOND, local), (SECOND, 10)));
+        assert_eq!(own(&book, &key, SECOND), Some(expected));
+    }
+    // A second time, and forward again.
+    book.note_slot(NOW_S, &reading(key, (SECOND, 2), (SECOND, 10)));
+    assert_eq!(own(&book, &key, SECOND), Some(15));
+    book.note_slot(NOW_S + 1, &reading(key, (next, 1), (SECOND, 2)));
+    assert_eq!(own(&book, &key, SECOND), Some(15));
+    assert_eq!(own(&book, &key, next), Some(5));
+    // What the slot does not know any more has to come from beside it.
+    let (_, entry) = book.iter().next().unwrap();
+    assert_eq!(entry.half(next).unwrap().beside_local(), 4);
+
+    let as_they_grew = sums(&book, NOW_S + 1);
+    book.sum_up(NOW_S + 1);
+    assert_eq!(as_they_grew, sums(&book, NOW_S + 1));
+}
+
+#[test]
+fn the_last_hits_of_a_window_that_has_passed_count_for_that_window() {
+    let mut book = Book::new(ME, 100);
+    let key = key(1, Unit::Second);
+    book.note_slot(NOW_S, &reading(key, (SECOND, 10), (0, 0)));
+    let news = book.note_slot(NOW_S + 1, &reading(key, (SECOND + 1, 1), (SECOND, 12)));
+    assert!(news.is_some());
+    assert_eq!(own(&book, &key, SECOND), Some(12));
+    assert_eq!(own(&book, &key, SECOND + 1), Some(1));
+    // The window after next has the same place as the first.
+    book.note_slot(NOW_S + 2, &reading(key, (SECOND + 2, 3), (SECOND + 1, 1)));
+    assert_eq!(own(&book, &key, SECOND), None);
+    assert_eq!(own(&book, &key, SECOND + 2), Some(3));
+}
+
+#[test]
+fn keys_of_others_are_bounded_and_own_ones_are_not_turned_away() {
+    let mut book = Book::new(ME, 2);
+    let actor = book.actor_or_new(7).unwrap();
+    let merge = |book: &mut Book, number, now_s| {
+        let second = Unit::Second.window_at(now_s).number();
+        book.merge(now_s, actor, &key(number, Unit::Second), second, 1)
+    };
+    let is_news = |merged| matches!(merged, Merged::News { .. });
+    assert!(is_news(merge(&mut book, 1, NOW_S)));
+    assert!(is_news(merge(&mut book, 2, NOW_S)));
+    assert_eq!(merge(&mut book, 3, NOW_S), Merged::NoRoom);
+    assert_eq!(merge(&mut book, 2, NOW_S), Merged::Known);
+    let own = reading(key(4, Unit::Second), (SECOND, 1), (0, 0));
+    assert!(book.note_slot(NOW_S, &own).is_some());
+    assert_eq!(book.key_count(), 3);
+    // Once their windows are over there is room again.
+    book.expire(NOW_S + 5);
+    assert_eq!(book.key_count(), 0);
+    assert!(is_news(merge(&mut book, 3, NOW_S + 5)));
+}
+
+#[test]
+fn an_actor_with_the_number_of_a_forgotten_one_has_nothing_of_it() {
+    let mut book = Book::new(ME, 100);
+    let [hit, kept] = [key(1, Unit::Second), key(2, Unit::Hour)];
+    let hour = Unit::Hour.window_at(NOW_S).number();
+    let [first, stays] = [7, 8].map(|id| book.actor_or_new(id).unwrap());
+    book.merge(NOW_S, first, &hit, SECOND, 5);
+    book.merge(NOW_S, stays, &kept, hour, 6);
+    book.expire_groups(NOW_S + 10, |_| false);
+    assert_eq!((book.actor(7), book.actor_id(first)), (None, None));
+    assert_eq!(book.actor(8), Some(stays));
+
+    let second = book.actor_or_new(9).unwrap();
+    assert_eq!(second, first, "or this test says nothing");
+    // As the clock is set back, the counts of the forgotten one would matter again.
+    book.sum_up(NOW_S);
+    assert_eq!(
+        sums(&book, NOW_S)
+            .keys()
+            .map(|place| place.0)
+            .collect::<Vec<_>>(),
+        [8]
+    );
+    // It reports them once more, and they are not counted twice.
+    let again = book.actor_or_new(7).unwrap();
+    book.merge(NOW_S, again, &hit, SECOND, 5);
+    let (_, entry) = book.iter().find(|(_, entry)| entry.key == hit).unwrap();
+    let half = entry.half(SECOND).unwrap();
+    assert_eq!(
+        (half.others(), half.of_actor(second), half.of_actor(again)),
+        (5, 0, 5)
+    );
+}
+
+#[test]
+fn a_member_without_counts_keeps_its_number() {
+    let mut book = Book::new(ME, 100);
+    let actor = book.actor_or_new(7);
+    book.expire_groups(NOW_S, |id| id == 7);
+    assert_eq!(book.actor(7), actor);
+    book.expire_groups(NOW_S, |_| false);
+    assert_eq!(book.actor(7), None);
+}
+
+#[test]
+fn actors_are_bounded() {
+    let mut book = Book::new(ME, 100);
+    let fits = (1_000..)
+        .take_while(|&id| book.actor_or_new(id).is_some())
+        .count();
+    assert_eq!(fits + 1, ACTORS_MAX);
+    assert_eq!(book.actor_or_new(ME), Some(OWN));
+}

@@ -15,7 +15,7 @@ use crate::wire::sections::{Ack, DigestGroup, Want};
 /// once more.
 const ACKS_MAX: usize = 4 * Ack::SEQUENCES_MAX;
 
-/// Questions of a peer that wait at most.
+/// Questions of a peer that wait at most, and questions to it.
 const WANTS_MAX: usize = 64;
 
 /// Whether a peer is known to have what this node counted.
@@ -147,6 +147,13 @@ impl Link {
     pub(crate) fn note_want(&mut self, want: Want) {
         if self.wants.len() < WANTS_MAX {
             self.wants.push_back(want);
+        }
+    }
+
+    /// Notes what this node wants of the peer; the rest is found missing again later, too.
+    pub(crate) fn note_ask(&mut self, want: Want) {
+        if self.asks.len() < WANTS_MAX {
+            self.asks.push_back(want);
         }
     }
 

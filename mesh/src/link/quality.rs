@@ -8,6 +8,10 @@ const LOSS_WEIGHT: f64 = 64.0;
 /// The longest wait before a datagram counts as lost, microseconds.
 const TIMEOUT_US_MAX: u64 = 1_000_000;
 
+/// The longest round trip that is believed, microseconds: longer is no network, and a peer that holds its
+/// acknowledgements back must not make this node wait, and remember, longer and longer.
+const ROUND_TRIP_US_MAX: u64 = 2_000_000;
+
 /// Timeouts in a row after which waiting is not doubled any more.
 const DOUBLINGS_MAX: u32 = 7;
 
@@ -32,6 +36,7 @@ pub(crate) struct Quality {
 impl Quality {
     /// Takes in a round trip, without the time the peer held the acknowledgement back.
     pub(crate) fn note_round_trip(&mut self, sample_us: u64) {
+        let sample_us = sample_us.min(ROUND_TRIP_US_MAX);
         self.round_trip = Some(match self.round_trip {
             None => (sample_us, sample_us / 2),
             Some((smoothed, variation)) => (

@@ -55,9 +55,18 @@ impl Mesh {
             }
         }
         let envelope = Envelope { sender, from, link };
+        // These are answered at once: one datagram is not to make many.
+        let mut answered = [false; 2];
         for section in body.sections() {
-            let read = section
-                .and_then(|section| self.read_section(now, envelope, section, counters, out));
+            let read = section.and_then(|section| {
+                let one_only = [sections::HELLO, sections::MEMBERSHIP];
+                if let Some(place) = one_only.iter().position(|code| *code == section.code)
+                    && std::mem::replace(&mut answered[place], true)
+                {
+                    return Ok(());
+                }
+                self.read_section(now, envelope, section, counters, out)
+            });
             if read.is_err() {
                 return self.drops.add(DropCause::BadContent);
             }
@@ -307,9 +316,12 @@ impl Mesh {
                     Cargo::Probe(number) => probes.push((index, *number)),
                     Cargo::Digest => link.sync = crate::link::Sync::Unknown,
                     Cargo::Gossip => {}
-                    Cargo::Want(want) => link.asks.push_back(want.clone()),
+                    Cargo::Want(want) => link.note_ask(want.clone()),
                     Cargo::SnapshotRequest => {}
-                    Cargo::SnapshotEnd(number) => link.snapshot = Some(*number),
+                    // Unless the peer has asked for another by now.
+                    Cargo::SnapshotEnd(number) => {
+                        link.snapshot.get_or_insert(*number);
+                    }
                 }
             },
         );

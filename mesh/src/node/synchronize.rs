@@ -19,8 +19,8 @@ use crate::link::{Asked, Sync};
 use crate::outbox::Outbox;
 use crate::time::Now;
 use crate::wire::sections::{
-    DIGEST_GROUP_BYTES, Digest, DigestGroup, PARTS, SNAPSHOT_END, SNAPSHOT_REQUEST, Summary, Want,
-    WantGroup, write_number,
+    DIGEST_GROUP_BYTES, Digest, DigestGroup, GROUPS_MAX, PARTS, SNAPSHOT_END, SNAPSHOT_REQUEST,
+    Summary, Want, WantGroup, write_number,
 };
 use crate::wire::{HEAD_BYTES, Kind, SECTION_HEAD_BYTES};
 
@@ -39,8 +39,8 @@ const ASKED_MAX: usize = 128;
 /// An actor that was not heard from for this long cannot speak for itself, microseconds.
 const SILENT_US: u64 = 2_000_000;
 
-/// How many datagrams' worth of sums one summary is answered with at most.
-const DIGESTS_ANSWERED_MAX: usize = 8;
+/// Of how many actors the sums are sent in answer to one summary at most.
+const DIGESTS_ANSWERED_MAX: usize = 32;
 
 /// Bytes of a digest before its groups.
 const DIGEST_HEAD_BYTES: usize = SECTION_HEAD_BYTES + 1 + 8;
@@ -108,9 +108,8 @@ impl Mesh {
         if !is_joined && digest.actor == link.actor {
             // Most of it will come with the snapshot.
             let early = link.early_digest.get_or_insert_default();
-            if early.len() < 64 {
-                early.extend(digest.groups);
-            }
+            let room = GROUPS_MAX.saturating_sub(early.len());
+            early.extend(digest.groups.into_iter().take(room));
             return;
         }
         self.compare(now, index, &digest);
@@ -139,7 +138,10 @@ impl Mesh {
                 .find(is_same)
                 .map_or([0; PARTS], |ours| ours.sums);
             let parts = differing(&ours, &theirs.sums);
-            if parts != 0 && !self.asked_lately(now, index, digest.actor, theirs) {
+            let is_asked = groups.iter().any(|group: &WantGroup| {
+                group.unit == theirs.unit && group.window == theirs.window
+            });
+            if parts != 0 && !is_asked && !self.asked_lately(now, index, digest.actor, theirs) {
                 groups.push(WantGroup {
                     unit: theirs.unit,
                     window: theirs.window,
@@ -168,7 +170,7 @@ impl Mesh {
             });
         }
         if !groups.is_empty() {
-            link.asks.push_back(Want {
+            link.note_ask(Want {
                 actor: digest.actor,
                 groups,
             });
@@ -380,33 +382,40 @@ impl Mesh {
         out: &mut Outbox,
     ) {
         let now_s = now.unix_s();
-        let mut room = DIGESTS_ANSWERED_MAX * self.body_bytes_max();
         let differing = summary.actors.iter().filter(|&&(actor, hash)| {
             actor != self.local.actor && self.book.summary(actor, now_s) != hash
         });
-        let mut digests: Vec<Digest> = Vec::new();
-        for &(actor_id, _) in differing {
-            let groups = self
-                .book
-                .actor(actor_id)
-                .map(|actor| self.book.digest(actor, now_s))
-                .unwrap_or_default();
-            let bytes = DIGEST_HEAD_BYTES + groups.len() * DIGEST_GROUP_BYTES;
-            if bytes > room {
-                break;
-            }
-            room -= bytes;
-            digests.push(Digest {
-                both_ways: true,
-                actor: actor_id,
-                groups,
-            });
-        }
+        let digests: Vec<Digest> = differing
+            .take(DIGESTS_ANSWERED_MAX)
+            .flat_map(|&(actor_id, _)| self.digests_of(actor_id, now_s))
+            .collect();
         for digest in digests {
             self.send(now, Kind::Sync, &[index], Cargo::Gossip, 0, out, |buffer| {
                 digest.write(buffer);
             });
         }
+    }
+
+    /// What is known of an actor that cannot speak for itself, as much as fits in each datagram.
+    fn digests_of(&self, actor_id: u64, now_s: u64) -> Vec<Digest> {
+        let actor = self.book.actor(actor_id);
+        let groups = actor
+            .map(|actor| self.book.digest(actor, now_s))
+            .unwrap_or_default();
+        let of = |groups: &[DigestGroup], both_ways| Digest {
+            both_ways,
+            actor: actor_id,
+            groups: groups.to_vec(),
+        };
+        let groups_max = self.digest_groups_max();
+        if groups.len() <= groups_max {
+            return vec![of(&groups, true)];
+        }
+        // Each is a part: none says what this node lacks, which the receiver finds out by its own summary.
+        groups
+            .chunks(groups_max)
+            .map(|groups| of(groups, false))
+            .collect()
     }
 
     /// Actors with counts, or that were peers, that were not heard from lately.

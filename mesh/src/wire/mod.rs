@@ -10,19 +10,23 @@
 //! | 2 | … | sections, to the end |
 //!
 //! A section is a type (1 byte), a length (2 bytes) and that many bytes. **A type that is not known is
-//! skipped, and so is what follows the known fields of a section**: a later version may add both without
-//! a new wire version, and a host of either version understands the other.
+//! skipped, and so are bits of flags without a meaning, and what follows the known fields of sections 1, 4,
+//! 8 and 9**: a later version may add these without a new wire version, and a host of either version
+//! understands the other. The rest goes on to the section's end with more of the same, or is not ours (2),
+//! and has no room for other fields: what a later version has to add to them is a section of a new type.
+//!
+//! Of hello and membership, a datagram has at most one each; more are skipped.
 //!
 //! | type | section | content |
 //! |---|---|---|
 //! | 1 | hello | wants an answer (1), address family 4 or 6 (1), address (4 or 16), port (2), name: length (1), UTF-8 |
 //! | 2 | membership | a payload of [`crate::membership`] |
-//! | 3 | acknowledgement | Unix time of sending in microseconds (8), microseconds since the newest one arrived (varint), newest sequence (varint), then steps down to each older one (varints) |
+//! | 3 | acknowledgement | Unix time of sending in microseconds (8), microseconds since the newest one arrived (varint), newest sequence (varint), then steps down to each older one (varints); 128 sequences at most |
 //! | 4 | heartbeat | number of the probe (varint), name: length (1), UTF-8 |
 //! | 5 | counts | flags (1): bit 0 = of another actor, bit 1 = a copy of old counts; the actor (8) if bit 0 is set; microseconds the oldest change in it has waited (varint); groups |
 //! | | group | unit code (1), window (varint), how many entries (varint), the entries: fingerprint, high half (8), low half (8), count (varint) |
-//! | 6 | digest | flags (1): bit 0 = compare both ways; the actor (8); per unit and window: unit code (1), window (varint), 16 sums (4 each) |
-//! | 7 | want | the actor (8); per unit and window: unit code (1), window (varint), which of the 16 parts (2) |
+//! | 6 | digest | flags (1): bit 0 = compare both ways; the actor (8); per unit and window, 64 at most: unit code (1), window (varint), 16 sums (4 each) |
+//! | 7 | want | the actor (8); per unit and window, 64 at most: unit code (1), window (varint), which of the 16 parts (2) |
 //! | 8 | snapshot request | number of the request (8) |
 //! | 9 | snapshot end | number of the request (8) |
 //! | 10 | summary | for each actor: its id (8), a hash of the sums of its counts (4) |

@@ -29,6 +29,9 @@ pub const SUMMARY: u8 = 10;
 /// Parts a group of counts is compared in.
 pub const PARTS: usize = 16;
 
+/// Groups that are read of one digest or want; there are three near windows of each of seven units.
+pub const GROUPS_MAX: usize = 64;
+
 /// Bytes a group of a digest takes at most.
 pub const DIGEST_GROUP_BYTES: usize = 1 + 5 + PARTS * 4;
 
@@ -202,7 +205,7 @@ impl Digest {
         let both_ways = reader.byte()? & 1 != 0;
         let actor = reader.u64()?;
         let mut groups = Vec::new();
-        while !reader.is_empty() {
+        while !reader.is_empty() && groups.len() < GROUPS_MAX {
             let unit = Unit::from_code(reader.byte()?).ok_or(Malformed)?;
             let window = reader.varint_u32()?;
             let mut sums = [0; PARTS];
@@ -289,7 +292,7 @@ impl Want {
         let mut reader = Reader::new(content);
         let actor = reader.u64()?;
         let mut groups = Vec::new();
-        while !reader.is_empty() {
+        while !reader.is_empty() && groups.len() < GROUPS_MAX {
             groups.push(WantGroup {
                 unit: Unit::from_code(reader.byte()?).ok_or(Malformed)?,
                 window: reader.varint_u32()?,

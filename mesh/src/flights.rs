@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 
 use crate::book::{ActorIndex, KeyId};
+use crate::wire::Kind;
 use crate::wire::sections::Want;
 
 /// A peer's number among this node's links.
@@ -38,6 +39,8 @@ pub(crate) enum Cargo {
 pub(crate) struct Flight {
     /// Its sequence.
     pub sequence: u64,
+    /// What it was sent for.
+    pub kind: Kind,
     /// When it was sent, monotonic microseconds.
     pub sent_us: u64,
     /// Since when the oldest change in it waits, monotonic microseconds.
@@ -51,6 +54,7 @@ impl Flight {
     /// A datagram to these peers.
     pub(crate) fn new(
         sequence: u64,
+        kind: Kind,
         sent_us: u64,
         since_us: u64,
         cargo: Cargo,
@@ -58,6 +62,7 @@ impl Flight {
     ) -> Self {
         Self {
             sequence,
+            kind,
             sent_us,
             since_us,
             cargo,
@@ -76,9 +81,8 @@ impl Flights {
         self.0.push_back(flight);
     }
 
-    /// Notes that a peer has a datagram. Returns when it was sent and what was in it, unless that was
-    /// known or given up.
-    pub(crate) fn acknowledge(&mut self, sequence: u64, by: LinkIndex) -> Option<(u64, &Cargo)> {
+    /// Notes that a peer has a datagram. Returns it, unless that was known or given up.
+    pub(crate) fn acknowledge(&mut self, sequence: u64, by: LinkIndex) -> Option<&Flight> {
         let place = self
             .0
             .binary_search_by_key(&sequence, |flight| flight.sequence)
@@ -86,8 +90,7 @@ impl Flights {
         let flight = self.0.get_mut(place)?;
         let at = flight.waiting.iter().position(|&waiting| waiting == by)?;
         flight.waiting.swap_remove(at);
-        let flight = self.0.get(place)?;
-        Some((flight.sent_us, &flight.cargo))
+        self.0.get(place)
     }
 
     /// Gives up on what was to be acknowledged by now: `is_late` says by whom and sent when; `lost` is

@@ -2,7 +2,7 @@
 #![no_main]
 
 use hivemind_mesh::wire::counts::{self, Entry, Head, Pack};
-use hivemind_mesh::wire::sections::{self, Ack, Digest, Heartbeat, Hello, Want};
+use hivemind_mesh::wire::sections::{self, Ack, Digest, Heartbeat, Hello, SnapshotEnd, Summary, Want};
 use hivemind_mesh::wire::{Body, Malformed};
 use libfuzzer_sys::fuzz_target;
 
@@ -53,9 +53,15 @@ fn read_all(content: &[u8]) {
     if let Ok(want) = Want::read(content) {
         assert_eq!(again(|buffer| want.write(buffer), Want::read), want);
     }
-    if let Ok(number) = sections::read_number(content) {
-        let write = |buffer: &mut Vec<u8>| sections::write_number(buffer, 8, number);
-        assert_eq!(again(write, sections::read_number), number);
+    if let Ok(number) = sections::read_snapshot_request(content) {
+        let write = |buffer: &mut Vec<u8>| sections::write_snapshot_request(buffer, number);
+        assert_eq!(again(write, sections::read_snapshot_request), number);
+    }
+    if let Ok(end) = SnapshotEnd::read(content) {
+        assert_eq!(again(|buffer| end.write(buffer), SnapshotEnd::read), end);
+    }
+    if let Ok(summary) = Summary::read(content) {
+        assert_eq!(again(|buffer| summary.write(buffer), Summary::read), summary);
     }
     if let Ok((head, entries)) = read_counts(content) {
         let mut pack = Pack::new(usize::MAX);

@@ -88,6 +88,7 @@ impl Actors {
         window: u32,
         before: u32,
         after: u32,
+        now_s: u64,
     ) {
         let Some(Some(actor)) = self.actors.get_mut(usize::from(actor.0)) else {
             return;
@@ -97,10 +98,10 @@ impl Actors {
             .iter_mut()
             .find(|group| group.unit == key.unit && group.window == window);
         match found {
-            Some(group) => group.change(key.fingerprint, before, after),
+            Some(group) => group.change(key.fingerprint, before, after, now_s),
             None => {
                 let mut group = Group::new(key.unit, window);
-                group.change(key.fingerprint, before, after);
+                group.change(key.fingerprint, before, after, now_s);
                 actor.groups.push(group);
             }
         }

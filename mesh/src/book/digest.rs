@@ -18,6 +18,8 @@ pub struct Group {
     pub window: u32,
     /// One sum for each sixteenth of all keys.
     pub sums: [u32; PARTS],
+    /// When any of it last changed, Unix seconds.
+    pub changed_s: u64,
 }
 
 impl Group {
@@ -26,10 +28,12 @@ impl Group {
             unit,
             window,
             sums: [0; PARTS],
+            changed_s: 0,
         }
     }
 
-    pub(super) fn change(&mut self, fingerprint: Fingerprint, before: u32, after: u32) {
+    pub(super) fn change(&mut self, fingerprint: Fingerprint, before: u32, after: u32, now_s: u64) {
+        self.changed_s = now_s;
         self.sums[part_of(fingerprint)] ^= hash(fingerprint, before) ^ hash(fingerprint, after);
     }
 }

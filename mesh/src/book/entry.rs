@@ -27,8 +27,6 @@ pub struct Own {
     pub changed_us: Option<u64>,
     /// When it was last sent to everybody, monotonic microseconds; `None` before the first time.
     pub sent_us: Option<u64>,
-    /// Sequence of the last datagram to everybody that it was in.
-    pub sequence: u64,
     /// When it is to be sent at the latest, if it is waiting, monotonic microseconds.
     pub due_us: Option<u64>,
     /// Whether it is to be sent with the next datagrams.
@@ -48,6 +46,8 @@ pub struct Half {
     pub own: u32,
     /// What of it was sent to everybody.
     pub sent: u32,
+    /// Sequence of the last datagram to everybody that this window's count was in.
+    pub sequence: u64,
     /// What was known of everybody's counts when it was.
     pub total_when_sent: u64,
     /// What this host's slot said last.
@@ -68,7 +68,6 @@ impl Entry {
                 rule: u32::MAX,
                 changed_us: None,
                 sent_us: None,
-                sequence: 0,
                 due_us: None,
                 urgent: false,
                 multiple: 0.0,
@@ -86,6 +85,14 @@ impl Entry {
     /// Whether this host counted anything that was not sent to everybody.
     pub fn has_unsent(&self) -> bool {
         self.halves.iter().any(|half| half.own > half.sent)
+    }
+
+    /// Whether a datagram to everybody after this one told less than all of this host's counts: then who
+    /// lost it lacks something.
+    pub fn is_news_since(&self, sequence: u64) -> bool {
+        self.halves
+            .iter()
+            .any(|half| half.own > 0 && half.sequence <= sequence)
     }
 
     /// Whether it waits to be sent.
@@ -126,8 +133,12 @@ impl Half {
         u64::from(self.own) + u64::from(self.others)
     }
 
-    /// Notes that all of it was sent to everybody.
-    pub fn note_sent(&mut self) {
+    /// Notes that all of it was sent to everybody, in a datagram of this sequence if there was anything to
+    /// send.
+    pub fn note_sent(&mut self, sequence: u64) {
+        if self.own > self.sent {
+            self.sequence = sequence;
+        }
         self.sent = self.own;
         self.total_when_sent = self.total();
     }

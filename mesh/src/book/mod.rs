@@ -31,6 +31,9 @@ use crate::wire::sections::DigestGroup;
 /// Actors with live counts at most. Beyond it, counts of new ones are dropped until windows have ended.
 pub const ACTORS_MAX: usize = 4_096;
 
+/// How long counts must not have changed for what is known of them to be compared, seconds.
+const SETTLED_S: u64 = 1;
+
 /// Entries looked at for expiry in one go.
 const EXPIRE_STEP: usize = 256;
 
@@ -75,7 +78,7 @@ impl Hasher for FingerprintHasher {
 /// What became of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merged {
-    /// It is news: the key, and what all others counted in that window by now.
+    /// It is news.
     News {
         /// The key.
         key: KeyId,
@@ -178,6 +181,13 @@ impl Book {
             .collect()
     }
 
+    /// Whether nothing of a group has changed for a while.
+    pub fn is_settled(&self, actor: ActorIndex, group: &DigestGroup, now_s: u64) -> bool {
+        let is_it = |there: &&Group| there.unit == group.unit && there.window == group.window;
+        let found = self.actors.groups(actor).iter().find(is_it);
+        found.is_none_or(|there| now_s.abs_diff(there.changed_s) > SETTLED_S)
+    }
+
     /// A hash of an actor's sums in the windows near a time; 0 when it has no counts.
     pub fn summary(&self, actor_id: u64, now_s: u64) -> u32 {
         let Some(actor) = self.actor(actor_id) else {
@@ -233,7 +243,7 @@ impl Book {
         if after == before {
             return None;
         }
-        self.actors.change(OWN, key, window, before, after);
+        self.actors.change(OWN, key, window, before, after, now_s);
         Some(id)
     }
 
@@ -265,7 +275,7 @@ impl Book {
         if before >= count {
             return Merged::Known;
         }
-        self.actors.change(actor, key, window, before, count);
+        self.actors.change(actor, key, window, before, count, now_s);
         Merged::News {
             key: id,
             growth: count - before,
@@ -318,7 +328,7 @@ impl Book {
                 let Some(window) = half.window else { continue };
                 if is_near(entry.key.unit, window, now_s) {
                     for (actor, count) in half.counts() {
-                        self.actors.change(actor, &entry.key, window, 0, count);
+                        self.actors.change(actor, &entry.key, window, 0, count, 0);
                     }
                 }
             }
@@ -360,7 +370,7 @@ fn open_half<'e>(
                 return None;
             }
             for (actor, count) in half.counts() {
-                actors.change(actor, &key, old, count, 0);
+                actors.change(actor, &key, old, count, 0, now_s);
             }
         }
         *half = Half::of(window);

@@ -7,27 +7,28 @@ use crate::book::{ActorIndex, KeyId};
 /// A key's counts by one actor. What is sent is what they are by then.
 pub(crate) type Item = (ActorIndex, KeyId);
 
-/// What waits, each item once.
+/// What waits; each item once in each queue.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     /// Lost on the way: sent first. With the time since which the peer lacks it, monotonic microseconds.
     lost: VecDeque<(Item, u64)>,
     /// Older counts that the peer asked for.
     copies: VecDeque<Item>,
-    waiting: BTreeSet<Item>,
+    waiting_lost: BTreeSet<Item>,
+    waiting_copies: BTreeSet<Item>,
 }
 
 impl Backlog {
     /// Adds what was lost on the way, unless it waits already.
     pub(crate) fn push_lost(&mut self, item: Item, since_us: u64) {
-        if self.waiting.insert(item) {
+        if self.waiting_lost.insert(item) {
             self.lost.push_back((item, since_us));
         }
     }
 
     /// Adds what the peer asked for.
     pub(crate) fn push_copy(&mut self, item: Item) {
-        if self.waiting.insert(item) {
+        if self.waiting_copies.insert(item) {
             self.copies.push_back(item);
         }
     }
@@ -40,7 +41,7 @@ impl Backlog {
     /// Takes that.
     pub(crate) fn pop_lost(&mut self) {
         if let Some((item, _)) = self.lost.pop_front() {
-            self.waiting.remove(&item);
+            self.waiting_lost.remove(&item);
         }
     }
 
@@ -52,7 +53,7 @@ impl Backlog {
     /// Takes that.
     pub(crate) fn pop_copy(&mut self) {
         if let Some(item) = self.copies.pop_front() {
-            self.waiting.remove(&item);
+            self.waiting_copies.remove(&item);
         }
     }
 
@@ -63,12 +64,12 @@ impl Backlog {
 
     /// How many items wait.
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
+        self.lost.len() + self.copies.len()
     }
 
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.lost.is_empty() && self.copies.is_empty()
     }
 
     /// Forgets everything.

@@ -65,10 +65,12 @@ pub(crate) struct Link {
     /// What was asked for lately: actor, unit code and window, a hash of the sums, and until when it is
     /// not asked for again.
     pub asked: VecDeque<Asked>,
-    /// The request for a snapshot it made, while that is being sent.
-    pub snapshot: Option<u64>,
+    /// The snapshot it asked for, while that is being sent.
+    pub snapshot: Option<Snapshot>,
     /// Datagrams to it that are on their way.
     pub in_flight: usize,
+    /// Those of them with counts for it alone.
+    pub alone_in_flight: usize,
     /// Datagrams sent to it.
     pub sent_datagrams: u64,
     /// Bytes sent to it.
@@ -77,6 +79,15 @@ pub(crate) struct Link {
     pub received_datagrams: u64,
     /// Bytes received from it.
     pub received_bytes: u64,
+}
+
+/// A snapshot that a peer asked for: one actor after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    /// Number of the request.
+    pub(crate) number: u64,
+    /// The actor that is next, or the first after it.
+    pub(crate) next: Option<u64>,
 }
 
 /// A question that was asked.
@@ -114,6 +125,7 @@ impl Link {
             asked: VecDeque::new(),
             snapshot: None,
             in_flight: 0,
+            alone_in_flight: 0,
             sent_datagrams: 0,
             sent_bytes: 0,
             received_datagrams: 0,
@@ -132,6 +144,8 @@ impl Link {
         self.early_digest = None;
         self.snapshot = None;
         self.quality.start_over();
+        self.in_flight = 0;
+        self.alone_in_flight = 0;
     }
 
     /// Notes a datagram that is to be acknowledged.
@@ -140,6 +154,12 @@ impl Link {
             self.acks.pop_front();
         }
         self.acks.push_back((sequence, now_us));
+    }
+
+    /// Notes that a datagram to the peer is not on its way any more.
+    pub(crate) fn note_arrived(&mut self, for_one: bool) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.alone_in_flight = self.alone_in_flight.saturating_sub(usize::from(for_one));
     }
 
     /// Notes what the peer wants; when it wants too much at a time, the rest is found missing again

@@ -26,6 +26,8 @@ const AGE_KEPT_US: u64 = 60_000_000;
 pub(crate) struct Quality {
     /// Smoothed round trip and its variation, as RFC 6298 has them, microseconds.
     round_trip: Option<(u64, u64)>,
+    /// Smoothed time that the peer holds acknowledgements back, microseconds.
+    hold_us: u64,
     timeouts_in_a_row: u32,
     loss: f64,
     /// Smoothed difference of the wall clocks, theirs minus ours, microseconds.
@@ -44,6 +46,11 @@ impl Quality {
                 (variation * 3 + smoothed.abs_diff(sample_us)) / 4,
             ),
         });
+    }
+
+    /// Takes in how long the peer held an acknowledgement back.
+    pub(crate) fn note_hold(&mut self, sample_us: u64) {
+        self.hold_us = (self.hold_us * 7 + sample_us.min(TIMEOUT_US_MAX)) / 8;
     }
 
     /// Takes in a difference of wall clocks.
@@ -77,12 +84,14 @@ impl Quality {
         self.ages.push_back((now_us, age_us));
     }
 
-    /// How long to wait for an acknowledgement: the round trip and four times its variation, and the two
-    /// ticks it may be held back and looked at late. Doubled for each timeout in a row.
+    /// How long to wait for an acknowledgement: the round trip and four times its variation, and a tick, or
+    /// twice the time the peer holds acknowledgements back on average, which is a tick of its own. At least
+    /// two ticks. Doubled for each timeout in a row beyond a few.
     pub(crate) fn timeout_us(&self, tick_us: u64, first_guess_us: u64) -> u64 {
         let (smoothed, variation) = self.round_trip.unwrap_or((first_guess_us, 0));
         let patience = smoothed + 4 * variation;
-        let timeout = patience.saturating_add(tick_us).max(2 * tick_us);
+        let hold_us = tick_us.max(2 * self.hold_us);
+        let timeout = patience.saturating_add(hold_us).max(2 * tick_us);
         // Loss by chance comes in ones and twos; only a longer silence means that waiting helps.
         let doublings = self.timeouts_in_a_row.saturating_sub(8).min(DOUBLINGS_MAX);
         (timeout << doublings).min(TIMEOUT_US_MAX.max(patience))

@@ -5,10 +5,9 @@ use std::net::SocketAddr;
 use super::Mesh;
 use crate::drops::DropCause;
 use crate::flights::LinkIndex;
-use crate::link::Link;
+use crate::link::{Link, Sync};
 use crate::membership::{Event, Member};
 use crate::outbox::Outbox;
-use crate::time::Now;
 use crate::wire::Kind;
 use crate::wire::sections::MEMBERSHIP;
 use crate::wire::writer::section;
@@ -18,7 +17,7 @@ pub(super) const LINKS_MAX: usize = 1_024;
 
 impl Mesh {
     /// Sends what the membership has to say, and takes in what it found out.
-    pub(super) fn flush_membership(&mut self, now: Now, out: &mut Outbox) {
+    pub(super) fn flush_membership(&mut self, out: &mut Outbox) {
         let mut said = std::mem::take(&mut self.said);
         // An actor that lived here before this one is thought to be reached here for a while.
         let here = self.local.address;
@@ -34,12 +33,15 @@ impl Mesh {
                 Event::Up(member) => self.note_up(member),
                 Event::Down(member) => self.note_down(member.actor),
                 // Others thought that this node was gone: what they have is not known.
-                Event::Rejoined(_) => self.links.iter_mut().for_each(Link::start_over),
+                Event::Rejoined(_) => {
+                    for link in &mut self.links {
+                        link.sync = Sync::Unknown;
+                    }
+                }
             }
         }
         said.clear();
         self.said = said;
-        let _ = now;
     }
 
     fn note_up(&mut self, member: Member) {
@@ -56,9 +58,19 @@ impl Mesh {
         let is_new = !link.is_up || link.incarnation < member.incarnation;
         link.incarnation = link.incarnation.max(member.incarnation);
         link.is_up = true;
+        self.find_up();
         if is_new {
             self.start_over(index);
         }
+    }
+
+    /// Notes anew who is a member.
+    fn find_up(&mut self) {
+        let links = self.links.iter().enumerate();
+        self.up = links
+            .filter(|(_, link)| link.is_up)
+            .map(|(place, _)| LinkIndex(place))
+            .collect();
     }
 
     fn note_down(&mut self, actor: u64) {
@@ -66,6 +78,7 @@ impl Mesh {
             if let Some(link) = self.link_mut(index) {
                 link.is_up = false;
             }
+            self.find_up();
             self.start_over(index);
             self.probe.forget(index);
             self.join.forget(index);
@@ -77,7 +90,6 @@ impl Mesh {
         self.flights.forget(index);
         if let Some(link) = self.link_mut(index) {
             link.start_over();
-            link.in_flight = 0;
         }
     }
 

@@ -46,6 +46,8 @@ pub struct Mesh {
     said: membership::Output,
     links: Vec<Link>,
     by_actor: BTreeMap<u64, LinkIndex>,
+    /// Peers that are members at present.
+    up: Vec<LinkIndex>,
     book: Book,
     flights: Flights,
     budget: Budget,
@@ -107,6 +109,7 @@ impl Mesh {
             said: membership::Output::new(),
             links: Vec::new(),
             by_actor: BTreeMap::new(),
+            up: Vec::new(),
             book,
             flights: Flights::default(),
             budget: Budget::new(settings.send_bytes_per_s, now.monotonic_us),
@@ -166,14 +169,12 @@ impl Mesh {
         self.join.is_joined()
     }
 
-    /// Peers that are members at present.
-    fn up(&self) -> impl Iterator<Item = LinkIndex> {
-        let links = self.links.iter().enumerate();
-        links.filter_map(|(index, link)| link.is_up.then_some(LinkIndex(index)))
-    }
-
     fn link(&self, index: LinkIndex) -> Option<&Link> {
         self.links.get(index.0)
+    }
+
+    fn is_up(&self, index: LinkIndex) -> bool {
+        self.link(index).is_some_and(|link| link.is_up)
     }
 
     fn link_mut(&mut self, index: LinkIndex) -> Option<&mut Link> {

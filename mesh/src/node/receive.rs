@@ -2,16 +2,19 @@
 
 use std::net::SocketAddr;
 
+use hivemind_shared::table::words::low_half;
+
 use super::Mesh;
 use crate::book::{KeyId, Merged, OWN};
 use crate::counters::Counters;
 use crate::drops::DropCause;
 use crate::flights::{Cargo, LinkIndex};
+use crate::link::Snapshot;
 use crate::membership::Member;
 use crate::outbox::Outbox;
 use crate::seal::SenderId;
 use crate::time::Now;
-use crate::wire::sections::{self, Ack, Digest, Heartbeat, Hello, Summary, Want};
+use crate::wire::sections::{self, Ack, Digest, Heartbeat, Hello, SnapshotEnd, Summary, Want};
 use crate::wire::{Body, Malformed, Section, counts};
 
 /// Who sent a datagram, and how it came.
@@ -111,7 +114,7 @@ impl Mesh {
                     .membership
                     .receive(now.monotonic_us, content, &mut said);
                 self.said = said;
-                self.flush_membership(now, out);
+                self.flush_membership(out);
                 read.map_err(|_| Malformed)?;
             }
             (counts::CODE, link) => {
@@ -124,23 +127,25 @@ impl Mesh {
                     link.name = heartbeat.name;
                 }
             }
-            (sections::DIGEST, Some(link)) => {
+            (sections::DIGEST, Some(link)) if self.is_up(link) => {
                 self.receive_digest(now, link, Digest::read(content)?);
             }
-            (sections::WANT, Some(index)) => {
+            (sections::WANT, Some(index)) if self.is_up(index) => {
                 let want = Want::read(content)?;
                 if let Some(link) = self.link_mut(index) {
                     link.note_want(want);
                 }
             }
-            (sections::SUMMARY, Some(index)) => {
+            (sections::SUMMARY, Some(index)) if self.is_up(index) => {
                 self.receive_summary(now, index, &Summary::read(content)?, out);
             }
             (sections::SNAPSHOT_REQUEST, Some(index)) => {
-                self.receive_snapshot_request(now, index, sections::read_number(content)?);
+                let number = sections::read_snapshot_request(content)?;
+                self.receive_snapshot_request(index, number);
             }
             (sections::SNAPSHOT_END, Some(index)) => {
-                self.receive_snapshot_end(now, index, sections::read_number(content)?);
+                let end = SnapshotEnd::read(content)?;
+                self.join.note_end(index, end.number, end.joining);
             }
             // Of a later version, or from somebody who is not a member yet.
             _ => {}
@@ -164,7 +169,7 @@ impl Mesh {
             self.membership
                 .announce(now.monotonic_us, member, &mut said);
             self.said = said;
-            self.flush_membership(now, out);
+            self.flush_membership(out);
         }
         if hello.wants_answer {
             self.send_hello(from, false, out);
@@ -219,6 +224,9 @@ impl Mesh {
                 Merged::NoRoom => drops.add(DropCause::NoRoom),
             }
         })?;
+        if let Some(index) = link.filter(|_| head.copy) {
+            self.join.note_part(index, now.monotonic_us);
+        }
         if !head.copy
             && head.actor.is_none()
             && let Some(link) = link.and_then(|index| self.link_mut(index))
@@ -235,22 +243,27 @@ impl Mesh {
     }
 
     fn receive_ack(&mut self, now: Now, index: LinkIndex, ack: &Ack) {
+        // Of an earlier run of this node: the same sequence was something else.
+        if ack.run != low_half(self.local.session) {
+            return;
+        }
         for (place, &sequence) in ack.sequences.iter().enumerate() {
-            let Some((sent_us, cargo)) = self.flights.acknowledge(sequence, index) else {
+            let Some(flight) = self.flights.acknowledge(sequence, index) else {
                 continue;
             };
-            let probe = match cargo {
+            let (sent_us, for_one) = (flight.sent_us, flight.kind.is_for_one());
+            let probe = match &flight.cargo {
                 Cargo::Probe(number) => Some(*number),
                 _ => None,
             };
-            let is_digest = matches!(cargo, Cargo::Digest);
+            let is_digest = matches!(flight.cargo, Cargo::Digest);
             if let Some(number) = probe {
                 self.probe.acknowledge(now.monotonic_us, number, index);
             }
             let Some(link) = self.links.get_mut(index.0) else {
                 return;
             };
-            link.in_flight = link.in_flight.saturating_sub(1);
+            link.note_arrived(for_one);
             link.quality.note_arrival();
             if is_digest && link.sync == crate::link::Sync::Asked {
                 link.sync = crate::link::Sync::Known;
@@ -259,6 +272,7 @@ impl Mesh {
                 let there_and_back_us = now.monotonic_us.saturating_sub(sent_us);
                 let sample_us = there_and_back_us.saturating_sub(ack.delay_us);
                 link.quality.note_round_trip(sample_us);
+                link.quality.note_hold(ack.delay_us);
                 let theirs_us = ack.unix_us.saturating_add(sample_us / 2);
                 let skew_us = i128::from(theirs_us) - i128::from(now.unix_us);
                 if let Ok(skew_us) = i64::try_from(skew_us) {
@@ -295,7 +309,7 @@ impl Mesh {
                 let Some(link) = links.get_mut(index.0) else {
                     return;
                 };
-                link.in_flight = link.in_flight.saturating_sub(1);
+                link.note_arrived(flight.kind.is_for_one());
                 link.quality.note_loss();
                 match &flight.cargo {
                     Cargo::Counts(items) => {
@@ -304,11 +318,11 @@ impl Mesh {
                                 link.backlog.push_copy((actor, id));
                                 continue;
                             }
-                            // A later datagram to everybody has a later count: that one decides.
-                            let is_current = book
+                            // A later datagram to everybody has later counts: that one decides.
+                            let is_lacking = book
                                 .entry(id)
-                                .is_some_and(|entry| entry.own.sequence <= flight.sequence);
-                            if is_current {
+                                .is_some_and(|entry| entry.is_news_since(flight.sequence));
+                            if is_lacking {
                                 link.backlog.push_lost((actor, id), flight.since_us);
                             }
                         }
@@ -320,7 +334,10 @@ impl Mesh {
                     Cargo::SnapshotRequest => {}
                     // Unless the peer has asked for another by now.
                     Cargo::SnapshotEnd(number) => {
-                        link.snapshot.get_or_insert(*number);
+                        link.snapshot.get_or_insert(Snapshot {
+                            number: *number,
+                            next: None,
+                        });
                     }
                 }
             },

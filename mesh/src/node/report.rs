@@ -43,14 +43,13 @@ impl Mesh {
                 })
                 .collect(),
             probe: self.probe.status(),
-            overshoot: self.overshoot.status(self.staleness_us(now, &peers)),
+            overshoot: self.overshoot.status(self.staleness_us(&peers)),
             peers,
         }
     }
 
     /// How long news of peers takes at the worst: measured where it is, else the longest it should.
-    fn staleness_us(&self, now: Now, peers: &[PeerStatus]) -> u64 {
-        let _ = now;
+    fn staleness_us(&self, peers: &[PeerStatus]) -> u64 {
         let measured = peers
             .iter()
             .filter(|peer| peer.state != PeerState::Down)

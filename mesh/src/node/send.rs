@@ -3,8 +3,11 @@
 use std::cmp::Reverse;
 use std::net::SocketAddr;
 
+use hivemind_shared::table::words::low_half;
+
 use super::Mesh;
-use crate::book::{Half, KeyId, OWN};
+use crate::book::{KeyId, OWN};
+use crate::budget::Purpose;
 use crate::counters::Counters;
 use crate::drops::DropCause;
 use crate::flights::{Cargo, Flight, LinkIndex};
@@ -22,18 +25,46 @@ const IN_FLIGHT_MAX: usize = 64;
 /// often, so that datagrams are fuller.
 const NODES_PER_STRIDE: usize = 8;
 
+/// Every so many ticks, what is due goes before what is urgent.
+const TICKS_PER_TURN: u64 = 16;
+
+/// What a datagram is sent for.
+pub(super) struct Load {
+    kind: Kind,
+    cargo: Cargo,
+    since_us: u64,
+}
+
+impl Load {
+    pub(super) const fn new(kind: Kind, cargo: Cargo) -> Self {
+        Self {
+            kind,
+            cargo,
+            since_us: 0,
+        }
+    }
+
+    /// With counts that wait since this time, monotonic microseconds.
+    fn since(self, since_us: u64) -> Self {
+        Self { since_us, ..self }
+    }
+}
+
 impl Mesh {
     /// Seals and sends a datagram to members. What is in it is sent again where it is lost.
     pub(super) fn send(
         &mut self,
         now: Now,
-        kind: Kind,
         to: &[LinkIndex],
-        cargo: Cargo,
-        since_us: u64,
+        load: Load,
         out: &mut Outbox,
         write: impl FnOnce(&mut Vec<u8>),
     ) -> Option<u64> {
+        let Load {
+            kind,
+            cargo,
+            since_us,
+        } = load;
         let Self { links, sealer, .. } = self;
         let addresses = to
             .iter()
@@ -57,13 +88,19 @@ impl Mesh {
                 link.sent_datagrams += 1;
                 link.sent_bytes += bytes as u64;
                 link.in_flight += usize::from(kind.is_reliable());
+                link.alone_in_flight += usize::from(kind.is_for_one());
             }
         }
         self.traffic.note_sent(kind, bytes, to.len());
-        self.budget.take(bytes * to.len());
+        let purpose = match kind {
+            Kind::Bulk => Purpose::Copies,
+            _ => Purpose::News,
+        };
+        self.budget.take(purpose, bytes * to.len());
         if kind.is_reliable() {
             let flight = Flight::new(
                 sequence,
+                kind,
                 now.monotonic_us,
                 since_us,
                 cargo,
@@ -96,7 +133,7 @@ impl Mesh {
         match pushed {
             Ok(()) => {
                 self.traffic.note_sent(kind, bytes, 1);
-                self.budget.take(bytes);
+                self.budget.take(Purpose::News, bytes);
             }
             Err(_) => self.drops.add(DropCause::Unsent),
         }
@@ -104,10 +141,9 @@ impl Mesh {
 
     /// Looks at a key of which something is unsent, and queues it.
     pub(super) fn queue(&mut self, now: Now, id: KeyId, counters: &impl Counters) {
-        let nodes = self.up().count() + 1;
         let circumstances = Circumstances {
             settings: &self.settings,
-            nodes,
+            nodes: self.up.len() + 1,
             now_us: now.monotonic_us,
         };
         let Some(entry) = self.book.entry_mut(id) else {
@@ -138,30 +174,45 @@ impl Mesh {
 
     /// Sends to everybody what is urgent and what is due, as far as the budget goes; the rest waits.
     pub(super) fn broadcast(&mut self, now: Now, all: bool, out: &mut Outbox) {
-        let to: Vec<LinkIndex> = self.up().collect();
-        let copies_wait = to.iter().any(|&index| {
-            self.link(index)
-                .is_some_and(|link| !link.backlog.has_no_copies())
-        });
-
-        let mut urgent = std::mem::take(&mut self.urgent);
-        let multiple = |id: &KeyId| self.book.entry(*id).map_or(0.0, |entry| entry.own.multiple);
-        urgent.sort_by(|a, b| multiple(b).total_cmp(&multiple(a)));
-        let mut rest = urgent.drain(..).peekable();
-        while rest.peek().is_some()
-            && (all || to.is_empty() || self.budget.is_open_for_urgent(copies_wait))
-        {
-            self.send_counts(now, &to, &mut rest, out);
+        let to = self.up.clone();
+        // What waits is due some day, also when there is more that is urgent than can be sent.
+        if self.ticks.is_multiple_of(TICKS_PER_TURN) {
+            self.send_due(now, all, &to, out);
+            self.send_urgent(now, all, &to, out);
+        } else {
+            self.send_urgent(now, all, &to, out);
+            let stride = (to.len() / NODES_PER_STRIDE + 1) as u64;
+            if all || self.ticks.is_multiple_of(stride) {
+                self.send_due(now, all, &to, out);
+            }
         }
-        self.urgent = rest.collect();
+    }
 
-        let stride = (to.len() / NODES_PER_STRIDE + 1) as u64;
-        if !all && !self.ticks.is_multiple_of(stride) {
+    fn may_broadcast(&self, all: bool, to: &[LinkIndex]) -> bool {
+        all || to.is_empty() || self.budget.is_open(Purpose::News)
+    }
+
+    /// Sends what is urgent, the most urgent first.
+    fn send_urgent(&mut self, now: Now, all: bool, to: &[LinkIndex], out: &mut Outbox) {
+        if self.urgent.is_empty() || !self.may_broadcast(all, to) {
             return;
         }
-        while self.has_due(now, all)
-            && (all || to.is_empty() || self.budget.is_open_for_urgent(copies_wait))
-        {
+        let mut urgent: Vec<(f64, KeyId)> = self
+            .urgent
+            .drain(..)
+            .filter_map(|id| Some((self.book.entry(id)?.own.multiple, id)))
+            .collect();
+        urgent.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        let mut rest = urgent.into_iter().map(|(_, id)| id).peekable();
+        while rest.peek().is_some() && self.may_broadcast(all, to) {
+            self.send_counts(now, to, &mut rest, out);
+        }
+        self.urgent.extend(rest);
+    }
+
+    /// Sends what has waited long enough.
+    fn send_due(&mut self, now: Now, all: bool, to: &[LinkIndex], out: &mut Outbox) {
+        while self.has_due(now, all) && self.may_broadcast(all, to) {
             let mut due = Vec::new();
             // A few more than fit in a datagram, so that none goes out half empty.
             while due.len() < 4 * self.settings.datagram_bytes_max / 64 && self.has_due(now, all) {
@@ -175,7 +226,7 @@ impl Mesh {
             }
             let mut due = due.into_iter().peekable();
             while due.peek().is_some() {
-                self.send_counts(now, &to, &mut due, out);
+                self.send_counts(now, to, &mut due, out);
             }
         }
     }
@@ -234,10 +285,8 @@ impl Mesh {
             let items = packed.iter().map(|&id| (OWN, id)).collect();
             let sent = self.send(
                 now,
-                Kind::Counts,
                 to,
-                Cargo::Counts(items),
-                since_us,
+                Load::new(Kind::Counts, Cargo::Counts(items)).since(since_us),
                 out,
                 |buffer| pack.write(buffer, head),
             );
@@ -245,9 +294,10 @@ impl Mesh {
         }
         for id in packed {
             if let Some(entry) = self.book.entry_mut(id) {
-                entry.halves.iter_mut().for_each(Half::note_sent);
+                for half in &mut entry.halves {
+                    half.note_sent(sequence);
+                }
                 entry.own.sent_us = Some(now.monotonic_us);
-                entry.own.sequence = sequence;
                 entry.own.changed_us = None;
                 entry.own.due_us = None;
                 entry.own.urgent = false;
@@ -265,20 +315,18 @@ impl Mesh {
             } else {
                 IN_FLIGHT_MAX
             };
-            if link.in_flight >= window {
+            if link.alone_in_flight >= window {
                 return;
             }
-            let copies_wait = !link.backlog.has_no_copies();
-            let is_lost = link.backlog.front_lost().is_some();
-            let may_send = if is_lost {
-                self.budget.is_open_for_urgent(copies_wait)
+            let has_lost = link.backlog.front_lost().is_some();
+            let has_copies = !link.backlog.has_no_copies();
+            if has_lost && self.budget.is_open(Purpose::News) {
+                self.send_items(now, index, true, out);
+            } else if has_copies && self.budget.is_open(Purpose::Copies) {
+                self.send_items(now, index, false, out);
             } else {
-                copies_wait && self.budget.is_open()
-            };
-            if !may_send {
                 return;
             }
-            self.send_items(now, index, is_lost, out);
         }
     }
 
@@ -343,9 +391,15 @@ impl Mesh {
             };
             let kind = if is_lost { Kind::Repeat } else { Kind::Bulk };
             let cargo = Cargo::Counts(items);
-            self.send(now, kind, &[index], cargo, since_us, out, |buffer| {
-                pack.write(buffer, head);
-            });
+            self.send(
+                now,
+                &[index],
+                Load::new(kind, cargo).since(since_us),
+                out,
+                |buffer| {
+                    pack.write(buffer, head);
+                },
+            );
         }
         self.pack = pack;
     }
@@ -356,13 +410,17 @@ impl Mesh {
             .link_mut(index)
             .and_then(|link| link.take_acks(now.monotonic_us))
         {
+            let Some(session) = self.link(index).and_then(|link| link.session) else {
+                return;
+            };
             let ack = Ack {
+                run: low_half(session),
                 unix_us: now.unix_us,
                 delay_us,
                 sequences,
             };
             let cargo = Cargo::Gossip;
-            self.send(now, Kind::Ack, &[index], cargo, 0, out, |buffer| {
+            self.send(now, &[index], Load::new(Kind::Ack, cargo), out, |buffer| {
                 ack.write(buffer);
             });
         }

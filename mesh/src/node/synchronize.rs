@@ -13,14 +13,15 @@ use rand::RngExt;
 use siphasher::sip::SipHasher13;
 
 use super::Mesh;
+use super::send::Load;
 use crate::book::{OWN, is_near, part_of};
 use crate::flights::{Cargo, LinkIndex};
-use crate::link::{Asked, Sync};
+use crate::link::{Asked, Snapshot, Sync};
 use crate::outbox::Outbox;
 use crate::time::Now;
 use crate::wire::sections::{
-    DIGEST_GROUP_BYTES, Digest, DigestGroup, GROUPS_MAX, PARTS, SNAPSHOT_END, SNAPSHOT_REQUEST,
-    Summary, Want, WantGroup, write_number,
+    DIGEST_GROUP_BYTES, Digest, DigestGroup, GROUPS_MAX, PARTS, SnapshotEnd, Summary, Want,
+    WantGroup, write_snapshot_request,
 };
 use crate::wire::{HEAD_BYTES, Kind, SECTION_HEAD_BYTES};
 
@@ -61,12 +62,19 @@ impl Mesh {
         if !is_due {
             return;
         }
+        let is_first = link.sync == Sync::Unknown;
         link.sync = Sync::Asked;
         link.sync_us = now.monotonic_us;
+        let mut groups = self.book.digest(OWN, now.unix_s());
+        if !is_first {
+            // Of what changes now, some is always on its way: it would look as if the peer lacked it.
+            let is_settled = |group: &DigestGroup| self.book.is_settled(OWN, group, now.unix_s());
+            groups.retain(is_settled);
+        }
         let digest = Digest {
             both_ways: false,
             actor: self.local.actor,
-            groups: self.book.digest(OWN, now.unix_s()),
+            groups,
         };
         // All groups there can be, three windows of each of seven units, take more than one datagram.
         let groups_max = self.digest_groups_max();
@@ -78,7 +86,7 @@ impl Mesh {
         for groups in chunks {
             let digest = Digest { groups, ..digest };
             let cargo = Cargo::Digest;
-            self.send(now, Kind::Sync, &[index], cargo, 0, out, |buffer| {
+            self.send(now, &[index], Load::new(Kind::Sync, cargo), out, |buffer| {
                 digest.write(buffer);
             });
         }
@@ -121,6 +129,7 @@ impl Mesh {
             return;
         }
         let now_s = now.unix_s();
+        let has_room = self.book.key_count() < self.settings.keys_max;
         let known = self
             .book
             .actor(digest.actor)
@@ -169,7 +178,8 @@ impl Mesh {
                 groups: theirs_lack,
             });
         }
-        if !groups.is_empty() {
+        // What there is no room for is not asked for.
+        if !groups.is_empty() && has_room {
             link.note_ask(Want {
                 actor: digest.actor,
                 groups,
@@ -233,29 +243,37 @@ impl Mesh {
         }
         while let Some(want) = self.link_mut(index).and_then(|link| link.asks.pop_front()) {
             let cargo = Cargo::Want(want.clone());
-            self.send(now, Kind::Sync, &[index], cargo, 0, out, |buffer| {
+            self.send(now, &[index], Load::new(Kind::Sync, cargo), out, |buffer| {
                 want.write(buffer);
             });
         }
     }
 
-    /// Looks up what one peer wants: one question at a call, for it looks through all keys.
-    pub(super) fn answer_wants(&mut self, now: Now) {
+    /// Looks up what one peer wants: one question, or one actor of a snapshot, at a call, for it looks
+    /// through all keys.
+    pub(super) fn answer_one(&mut self, now: Now) {
         let turn = usize::try_from(self.ticks).unwrap_or(0);
         let count = self.links.len();
-        let asking = (0..count)
-            .map(|step| (turn.wrapping_add(step)) % count)
-            .find(|&place| !self.links[place].wants.is_empty());
-        let Some(place) = asking else { return };
+        let in_turn = (0..count).map(|step| turn.wrapping_add(step) % count);
+        for place in in_turn {
+            if self.answer_want(now, LinkIndex(place))
+                || self.go_on_with_snapshot(now, LinkIndex(place))
+            {
+                return;
+            }
+        }
+    }
+
+    fn answer_want(&mut self, now: Now, index: LinkIndex) -> bool {
         let Self { links, book, .. } = self;
-        let Some(link) = links.get_mut(place) else {
-            return;
+        let Some(link) = links.get_mut(index.0) else {
+            return false;
         };
         let Some(want) = link.wants.pop_front() else {
-            return;
+            return false;
         };
         let Some(actor) = book.actor(want.actor) else {
-            return;
+            return false;
         };
         for (id, entry) in book.iter() {
             let part = 1_u16 << part_of(entry.key.fingerprint);
@@ -271,84 +289,100 @@ impl Mesh {
                 link.backlog.push_copy((actor, id));
             }
         }
+        true
+    }
+
+    /// Queues the next actor's counts for a peer that asked for everything.
+    fn go_on_with_snapshot(&mut self, now: Now, index: LinkIndex) -> bool {
+        let Self { links, book, .. } = self;
+        let Some(link) = links.get_mut(index.0) else {
+            return false;
+        };
+        if !link.is_up || !link.backlog.has_no_copies() {
+            return false;
+        }
+        let Some(snapshot) = &mut link.snapshot else {
+            return false;
+        };
+        let Some(next) = snapshot.next else {
+            return false;
+        };
+        let peer = link.actor;
+        let found = book.actors().find(|&(_, id)| id >= next && id != peer);
+        let Some((actor, id)) = found else {
+            snapshot.next = None;
+            return false;
+        };
+        snapshot.next = id.checked_add(1);
+        for (id, entry) in book.iter() {
+            let has_any = entry
+                .halves
+                .iter()
+                .any(|half| half.of_actor(actor) > 0 && half.is_near(&entry.key, now.unix_s()));
+            if has_any {
+                link.backlog.push_copy((actor, id));
+            }
+        }
+        true
     }
 
     /// Asks for a snapshot, if one is wanted.
     pub(super) fn request_snapshot(&mut self, now: Now, out: &mut Outbox) {
         let timeout_us = self.settings.snapshot_timeout_us;
-        let up: Vec<LinkIndex> = self.up().collect();
-        let Self { join, random, .. } = self;
-        let request = join.tick(now.monotonic_us, timeout_us, || {
-            (!up.is_empty()).then(|| up[random.random_range(0..up.len())])
+        let Self {
+            join, random, up, ..
+        } = self;
+        let request = join.tick(now.monotonic_us, timeout_us, up, |count| {
+            random.random_range(0..count)
         });
         if let Some(request) = request {
-            self.send_snapshot_request(now, request.to, request.number, out);
+            let cargo = Cargo::SnapshotRequest;
+            self.send(
+                now,
+                &[request.to],
+                Load::new(Kind::Sync, cargo),
+                out,
+                |buffer| {
+                    write_snapshot_request(buffer, request.number);
+                },
+            );
         }
     }
 
-    pub(super) fn send_snapshot_request(
-        &mut self,
-        now: Now,
-        to: LinkIndex,
-        number: u64,
-        out: &mut Outbox,
-    ) {
-        let cargo = Cargo::SnapshotRequest;
-        self.send(now, Kind::Sync, &[to], cargo, 0, out, |buffer| {
-            write_number(buffer, SNAPSHOT_REQUEST, number);
-        });
-    }
-
-    pub(super) fn receive_snapshot_request(&mut self, now: Now, index: LinkIndex, number: u64) {
-        let Self { links, book, .. } = self;
-        let Some(link) = links.get_mut(index.0) else {
-            return;
-        };
-        if link.snapshot == Some(number) {
-            return;
-        }
-        link.snapshot = Some(number);
-        let mut items = Vec::new();
-        for (id, entry) in book.iter() {
-            for half in &entry.halves {
-                if half.is_near(&entry.key, now.unix_s()) {
-                    items.extend(half.counts().map(|(actor, _)| (actor, id)));
-                }
-            }
-        }
-        // One actor after the other: a section is about one.
-        items.sort_unstable();
-        items.dedup();
-        let own_of_peer = book.actor(link.actor);
-        for item in items {
-            if Some(item.0) != own_of_peer {
-                link.backlog.push_copy(item);
-            }
-        }
-    }
-
-    /// Says that a snapshot is complete, once it was sent.
-    pub(super) fn send_snapshot_end(&mut self, now: Now, index: LinkIndex, out: &mut Outbox) {
-        let Some(link) = self.link_mut(index) else {
-            return;
-        };
-        if link.backlog.has_no_copies()
-            && let Some(number) = link.snapshot.take()
+    /// Notes that a peer wants everything that is known here; it is looked up little by little.
+    pub(super) fn receive_snapshot_request(&mut self, index: LinkIndex, number: u64) {
+        if let Some(link) = self.link_mut(index)
+            && link
+                .snapshot
+                .is_none_or(|snapshot| snapshot.number != number)
         {
-            let cargo = Cargo::SnapshotEnd(number);
-            self.send(now, Kind::Sync, &[index], cargo, 0, out, |buffer| {
-                write_number(buffer, SNAPSHOT_END, number);
+            link.snapshot = Some(Snapshot {
+                number,
+                next: Some(0),
             });
         }
     }
 
-    pub(super) fn receive_snapshot_end(&mut self, _now: Now, index: LinkIndex, number: u64) {
-        self.join.note_end(index, number);
+    /// Says that a snapshot is complete, once it has arrived.
+    pub(super) fn send_snapshot_end(&mut self, now: Now, index: LinkIndex, out: &mut Outbox) {
+        let joining = !self.is_joined();
+        let Some(link) = self.link_mut(index) else {
+            return;
+        };
+        let is_sent = link.backlog.has_no_copies() && link.alone_in_flight == 0;
+        if is_sent && let Some(Snapshot { number, next: None }) = link.snapshot {
+            link.snapshot = None;
+            let cargo = Cargo::SnapshotEnd(number);
+            let end = SnapshotEnd { number, joining };
+            self.send(now, &[index], Load::new(Kind::Sync, cargo), out, |buffer| {
+                end.write(buffer);
+            });
+        }
     }
 
     /// Sends one peer a summary of counts of actors that cannot speak for themselves.
     pub(super) fn gossip(&mut self, now: Now, out: &mut Outbox) {
-        let up: Vec<LinkIndex> = self.up().collect();
+        let up = &self.up;
         if up.is_empty() {
             return;
         }
@@ -368,7 +402,7 @@ impl Mesh {
         self.gossip_from = last.wrapping_add(1);
         let summary = Summary { actors };
         let cargo = Cargo::Gossip;
-        self.send(now, Kind::Sync, &[to], cargo, 0, out, |buffer| {
+        self.send(now, &[to], Load::new(Kind::Sync, cargo), out, |buffer| {
             summary.write(buffer);
         });
     }
@@ -390,9 +424,15 @@ impl Mesh {
             .flat_map(|&(actor_id, _)| self.digests_of(actor_id, now_s))
             .collect();
         for digest in digests {
-            self.send(now, Kind::Sync, &[index], Cargo::Gossip, 0, out, |buffer| {
-                digest.write(buffer);
-            });
+            self.send(
+                now,
+                &[index],
+                Load::new(Kind::Sync, Cargo::Gossip),
+                out,
+                |buffer| {
+                    digest.write(buffer);
+                },
+            );
         }
     }
 

@@ -1,6 +1,7 @@
 //! What is done every tick.
 
 use super::Mesh;
+use super::send::Load;
 use crate::book::KeyId;
 use crate::counters::Counters;
 use crate::drops::DropCause;
@@ -25,14 +26,14 @@ impl Mesh {
     pub fn tick(&mut self, now: Now, counters: &mut impl Counters, out: &mut Outbox) {
         self.ticks = self.ticks.wrapping_add(1);
         self.budget.fill(now.monotonic_us);
-        self.notice_clock_steps(now);
+        self.notice_clock_steps(now, counters);
         self.sweep(now, counters);
         self.expire_flights(now);
 
         let mut said = std::mem::take(&mut self.said);
         self.membership.tick(now.monotonic_us, &mut said);
         self.said = said;
-        self.flush_membership(now, out);
+        self.flush_membership(out);
 
         self.book.expire(now.unix_s());
         if now.monotonic_us.saturating_sub(self.second_us) >= SECOND_US {
@@ -40,9 +41,9 @@ impl Mesh {
             self.every_second(now, out);
         }
 
-        let up: Vec<LinkIndex> = self.up().collect();
+        let up = self.up.clone();
         self.beat(now, &up, out);
-        self.answer_wants(now);
+        self.answer_one(now);
         self.request_snapshot(now, out);
         for &index in &up {
             self.send_acks(now, index, out);
@@ -65,7 +66,7 @@ impl Mesh {
         let mut said = std::mem::take(&mut self.said);
         self.membership.leave(now.monotonic_us, &mut said);
         self.said = said;
-        self.flush_membership(now, out);
+        self.flush_membership(out);
     }
 
     /// Looks at what was counted here since the last tick.
@@ -106,7 +107,7 @@ impl Mesh {
         }
     }
 
-    fn notice_clock_steps(&mut self, now: Now) {
+    fn notice_clock_steps(&mut self, now: Now, counters: &mut impl Counters) {
         let moved_us = now.unix_us.wrapping_sub(self.last.unix_us).cast_signed();
         let elapsed_us = now.monotonic_us.saturating_sub(self.last.monotonic_us);
         self.last = now;
@@ -116,10 +117,17 @@ impl Mesh {
         // Other windows matter now than a moment ago: counts that were dropped may be wanted, on both
         // sides.
         self.book.sum_up(now.unix_s());
-        self.join.want_again();
+        self.join.want_again(now.monotonic_us);
         for link in &mut self.links {
             link.sync = Sync::Unknown;
             link.asked.clear();
+        }
+        // And slots that were not counted in lately may be in windows that matter again.
+        let book = &mut self.book;
+        let mut news = Vec::new();
+        counters.scan(&mut |reading| news.extend(book.note_slot(now.unix_s(), reading)));
+        for id in news {
+            self.queue(now, id, counters);
         }
     }
 
@@ -137,7 +145,7 @@ impl Mesh {
 
     /// Time between two heartbeats, microseconds: longer in large clusters.
     pub(super) fn heartbeat_interval_us(&self) -> u64 {
-        let peers = self.up().count() as u64;
+        let peers = self.up.len() as u64;
         SECOND_US * peers.div_ceil(HEARTBEATS_PER_S).max(1)
     }
 
@@ -163,7 +171,7 @@ impl Mesh {
             name: self.local.name.clone(),
         };
         let cargo = Cargo::Probe(number);
-        self.send(now, Kind::Heartbeat, to, cargo, 0, out, |buffer| {
+        self.send(now, to, Load::new(Kind::Heartbeat, cargo), out, |buffer| {
             heartbeat.write(buffer);
         });
     }

@@ -89,6 +89,8 @@ impl Hello {
 /// Which datagrams arrived.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ack {
+    /// The lower half of the session whose datagrams these are: sequences begin anew in every run.
+    pub run: u32,
     /// Unix time of the sender when it sent this, microseconds.
     pub unix_us: u64,
     /// How long it had the newest of them, microseconds.
@@ -104,6 +106,7 @@ impl Ack {
     /// Writes the section. `sequences` must be sorted, newest first, without doubles.
     pub fn write(&self, buffer: &mut Vec<u8>) {
         section(buffer, ACK, |buffer| {
+            buffer.extend_from_slice(&self.run.to_le_bytes());
             buffer.extend_from_slice(&self.unix_us.to_le_bytes());
             varint(buffer, self.delay_us);
             let mut newer = None;
@@ -118,6 +121,7 @@ impl Ack {
     /// Reads the section.
     pub fn read(content: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(content);
+        let run = reader.u32()?;
         let unix_us = reader.u64()?;
         let delay_us = reader.varint()?;
         let mut sequences = vec![reader.varint()?];
@@ -126,6 +130,7 @@ impl Ack {
             sequences.push(newer.checked_sub(reader.varint()?).ok_or(Malformed)?);
         }
         Ok(Self {
+            run,
             unix_us,
             delay_us,
             sequences,
@@ -303,14 +308,42 @@ impl Want {
     }
 }
 
-/// Writes a section that is one number: a snapshot request or a snapshot's end.
-pub fn write_number(buffer: &mut Vec<u8>, code: u8, number: u64) {
-    section(buffer, code, |buffer| {
+/// Writes a request for a snapshot, which is its number.
+pub fn write_snapshot_request(buffer: &mut Vec<u8>, number: u64) {
+    section(buffer, SNAPSHOT_REQUEST, |buffer| {
         buffer.extend_from_slice(&number.to_le_bytes());
     });
 }
 
 /// Reads such a section.
-pub fn read_number(content: &[u8]) -> Result<u64, Malformed> {
+pub fn read_snapshot_request(content: &[u8]) -> Result<u64, Malformed> {
     Reader::new(content).u64()
+}
+
+/// "That was everything."
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotEnd {
+    /// Number of the request.
+    pub number: u64,
+    /// Whether its sender is joining itself, and may lack what others have.
+    pub joining: bool,
+}
+
+impl SnapshotEnd {
+    /// Writes the section.
+    pub fn write(&self, buffer: &mut Vec<u8>) {
+        section(buffer, SNAPSHOT_END, |buffer| {
+            buffer.extend_from_slice(&self.number.to_le_bytes());
+            buffer.push(u8::from(self.joining));
+        });
+    }
+
+    /// Reads the section.
+    pub fn read(content: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(content);
+        Ok(Self {
+            number: reader.u64()?,
+            joining: reader.byte()? != 0,
+        })
+    }
 }

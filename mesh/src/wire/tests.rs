@@ -9,7 +9,8 @@ use proptest::prelude::*;
 use super::counts::{Entry, Head, Pack};
 use super::sections::{
     ACK, Ack, DIGEST, Digest, DigestGroup, GROUPS_MAX, HEARTBEAT, HELLO, Heartbeat, Hello, PARTS,
-    SNAPSHOT_END, SNAPSHOT_REQUEST, WANT, Want, WantGroup, read_number, write_number,
+    SNAPSHOT_END, SNAPSHOT_REQUEST, SUMMARY, SnapshotEnd, Summary, WANT, Want, WantGroup,
+    read_snapshot_request, write_snapshot_request,
 };
 use super::*;
 use crate::seal::OVERHEAD_BYTES;
@@ -64,6 +65,7 @@ proptest! {
         name in ".{0,15}",
         number: u64,
         delay_us: u64,
+        run: u32,
         mut sequences in prop::collection::btree_set(any::<u64>(), 1..=Ack::SEQUENCES_MAX),
         groups in vec((units(), any::<u32>(), any::<[u32; PARTS]>(), any::<u16>()), 0..21),
         flag: bool,
@@ -78,7 +80,7 @@ proptest! {
         prop_assert_eq!(Heartbeat::read(&content), Ok(heartbeat));
 
         let sequences = std::iter::from_fn(|| sequences.pop_last()).collect();
-        let ack = Ack { unix_us: number, delay_us, sequences };
+        let ack = Ack { run, unix_us: number, delay_us, sequences };
         let content = written(ACK, |buffer| ack.write(buffer));
         prop_assert_eq!(Ack::read(&content), Ok(ack));
 
@@ -92,11 +94,15 @@ proptest! {
         let content = written(WANT, |buffer| want.write(buffer));
         prop_assert_eq!(Want::read(&content), Ok(want));
 
-        for code in [SNAPSHOT_REQUEST, SNAPSHOT_END] {
-            let content = written(code, |buffer| write_number(buffer, code, number));
-            prop_assert_eq!(read_number(&content), Ok(number));
-        }
-
+        let content =
+            written(SNAPSHOT_REQUEST, |buffer| write_snapshot_request(buffer, number));
+        prop_assert_eq!(read_snapshot_request(&content), Ok(number));
+        let end = SnapshotEnd { number, joining: flag };
+        let content = written(SNAPSHOT_END, |buffer| end.write(buffer));
+        prop_assert_eq!(SnapshotEnd::read(&content), Ok(end));
+        let summary = Summary { actors: vec![(number, run), (delay_us, 0)] };
+        let content = written(SUMMARY, |buffer| summary.write(buffer));
+        prop_assert_eq!(Summary::read(&content), Ok(summary));
         let head = Head { actor: flag.then_some(number), copy: wants_answer, age_us: delay_us };
         let mut pack = Pack::new(usize::MAX);
         prop_assert!(counts.iter().all(|entry| pack.push(*entry)));
@@ -138,7 +144,9 @@ proptest! {
         let _ = Ack::read(&body).map(|ack| assert!(ack.sequences.len() <= Ack::SEQUENCES_MAX));
         let _ = Digest::read(&body).map(|digest| assert!(digest.groups.len() * 66 <= bytes));
         let _ = Want::read(&body).map(|want| assert!(want.groups.len() <= GROUPS_MAX));
-        let _ = read_number(&body);
+        let _ = read_snapshot_request(&body);
+        let _ = SnapshotEnd::read(&body);
+        let _ = Summary::read(&body);
         // Entries are given out one by one; a number of entries that are not there makes none.
         let mut visited = 0;
         let _ = counts::read(&body, |_, _| visited += 1);
@@ -211,8 +219,8 @@ mod frozen {
     const HELLO_V6: &[u8] = b"\x00\x01\x01\x15\x00\x00\x06\
         \x20\x01\x0D\xB8\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07\x0A\x1F\x00";
     const MEMBERSHIP: &[u8] = b"\x00\x02\x02\x03\x00\x10\x20\x30";
-    const ACKNOWLEDGEMENT: &[u8] = b"\x00\x03\x03\x0F\x00\
-        \x08\x07\x06\x05\x04\x03\x02\x01\xF4\x03\xAC\x02\x01\x80\x01";
+    const ACKNOWLEDGEMENT: &[u8] = b"\x00\x03\x03\x13\x00\
+        \x04\x03\x02\x01\x08\x07\x06\x05\x04\x03\x02\x01\xF4\x03\xAC\x02\x01\x80\x01";
     const HEARTBEAT_BODY: &[u8] = b"\x01\x04\x04\x06\x00\xAC\x02\x03bob";
     const COUNTS: &[u8] = b"\x01\x05\x05\x44\x00\x00\x88\x27\
         \x02\xD5\xAA\xC1\x0D\x02\
@@ -232,7 +240,10 @@ mod frozen {
     const WANT_BODY: &[u8] = b"\x01\x08\x07\x10\x00\xEF\xCD\xAB\x89\x67\x45\x23\x01\
         \x01\x2A\x01\x80\x04\x37\xFF\xFF";
     const REQUEST: &[u8] = b"\x01\x08\x08\x08\x00\x02\x01\x00\x00\x00\x00\x00\x00";
-    const END: &[u8] = b"\x01\x08\x09\x08\x00\x02\x01\x00\x00\x00\x00\x00\x00";
+    const END: &[u8] = b"\x01\x08\x09\x09\x00\x02\x01\x00\x00\x00\x00\x00\x00\x01";
+    const SUMMARY_BODY: &[u8] = b"\x01\x08\x0A\x18\x00\
+        \xEF\xCD\xAB\x89\x67\x45\x23\x01\x04\x03\x02\x01\
+        \x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
     const ACTOR: u64 = 0x0123_4567_89AB_CDEF;
 
     /// Head and the one section of a frozen body.
@@ -343,6 +354,7 @@ mod frozen {
             Heartbeat::write,
         );
         let ack = Ack {
+            run: 0x0102_0304,
             unix_us: 0x0102_0304_0506_0708,
             delay_us: 500,
             sequences: vec![300, 299, 171],
@@ -397,10 +409,20 @@ mod frozen {
             ],
         };
         assert_same(WANT_BODY, sync(WANT), &want, Want::read, Want::write);
-        for (body, code) in [(REQUEST, SNAPSHOT_REQUEST), (END, SNAPSHOT_END)] {
-            let write = |number: &u64, buffer: &mut Vec<u8>| write_number(buffer, code, *number);
-            assert_same(body, sync(code), &0x102, read_number, write);
-        }
+        let request = |number: &u64, buffer: &mut Vec<u8>| write_snapshot_request(buffer, *number);
+        let code = sync(SNAPSHOT_REQUEST);
+        assert_same(REQUEST, code, &0x102, read_snapshot_request, request);
+        let end = SnapshotEnd {
+            number: 0x102,
+            joining: true,
+        };
+        let code = sync(SNAPSHOT_END);
+        assert_same(END, code, &end, SnapshotEnd::read, SnapshotEnd::write);
+        let summary = Summary {
+            actors: vec![(ACTOR, 0x0102_0304), (1, 0)],
+        };
+        let code = sync(SUMMARY);
+        assert_same(SUMMARY_BODY, code, &summary, Summary::read, Summary::write);
     }
 
     #[test]
@@ -409,7 +431,7 @@ mod frozen {
         let longer = |body| [&open(body).3[..], b"new"].concat();
         assert_eq!(Hello::read(&longer(HELLO_V4)), Ok(ann()));
         assert_eq!(Heartbeat::read(&longer(HEARTBEAT_BODY)), Ok(bob()));
-        assert_eq!(read_number(&longer(REQUEST)), Ok(0x102));
+        assert_eq!(read_snapshot_request(&longer(REQUEST)), Ok(0x102));
 
         // Flags.
         let flagged = |body| {

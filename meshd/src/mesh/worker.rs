@@ -132,7 +132,9 @@ impl Worker {
                 self.flush(None);
                 self.report(now);
                 received = 0;
-                tick_at_us = next_tick(tick_at_us, now.monotonic_us, self.parts.settings.tick_us);
+                // By the time after it: a tick that took long must leave time to receive in.
+                let after_us = self::now().monotonic_us;
+                tick_at_us = next_tick(tick_at_us, after_us, self.parts.settings.tick_us);
             }
             let may_receive = received < RECEIVED_PER_TICK_MAX;
             if may_receive && has_more || self.wait(tick_at_us, may_receive) {

@@ -153,12 +153,13 @@ impl Region {
         match counted {
             Ok(counted) => {
                 if let Some(slot) = counted.slot {
+                    // Before the mark: whoever sweeps it wants to know the rule.
+                    table.note_usage(slot.index, rule, now_s);
                     if addend > 0
                         && let Some(dirty) = self.dirty()
                     {
                         dirty.mark(slot.index);
                     }
-                    table.note_usage(slot.index, rule, now_s);
                     // Peers do not say what a key reads like: the first hit here does.
                     if counted.before == 0 && !self.is_labelled(slot) {
                         self.write_label(slot.index, slot.life, label());

@@ -157,7 +157,12 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
 
     /// Keeps the final count of the window that `found` is about, before the slot moves on to
     /// `window`. `Ok(false)`: the slot has moved on already, look again.
-    fn keep_previous(&self, located: Located, found: u64, window: Window) -> Result<bool, Moved> {
+    pub(super) fn keep_previous(
+        &self,
+        located: Located,
+        found: u64,
+        window: Window,
+    ) -> Result<bool, Moved> {
         let slot = &self.slots[located.index];
         let Count::Hits {
             window: ended,

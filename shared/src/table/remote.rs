@@ -103,7 +103,16 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         let current = key.unit.window_at(clock.now_s()).number();
         match Count::from_word(found) {
             Count::Ended(life) if life == located.control.life() => return Err(Moved),
-            Count::Hits { window, .. } if window.abs_diff(current) <= 1 => return Ok(true),
+            // Good for this window and the next.
+            Count::Hits { window, .. } if window == current || window == current + 1 => {
+                return Ok(true);
+            }
+            Count::Hits { window, .. } if window + 1 == current => {
+                let current = key.unit.window(current);
+                if !self.keep_previous(located, found, current)? {
+                    return Ok(false);
+                }
+            }
             Count::Ended(_) | Count::Hits { .. } => {}
         }
         let start = Count::Hits {

@@ -197,7 +197,7 @@ proptest! {
     #[test]
     fn as_time_goes_by_a_book_knows_what_a_naive_map_knows(steps in steps()) {
         let (mut book, mut naive, mut now_s) = (Book::new(ME, 100), Naive::default(), NOW_S);
-        let mut slots: BTreeMap<u64, ((u32, u32), (u32, u32))> = BTreeMap::new();
+        let mut slots: BTreeMap<u64, [(u32, u32); 2]> = BTreeMap::new();
         for step in steps {
             match step {
                 Step::Report(report) => {
@@ -207,7 +207,7 @@ proptest! {
                 }
                 Step::Hit { number, addend } => {
                     let second = u32::try_from(now_s).unwrap();
-                    let (local, previous) = slots.entry(number).or_default();
+                    let [local, previous] = slots.entry(number).or_default();
                     if local.0 != second {
                         *previous = *local;
                         *local = (second, 0);

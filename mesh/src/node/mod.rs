@@ -1,9 +1,13 @@
 //! One node's mesh.
 
+mod broadcast;
+mod gossip;
 mod links;
 mod receive;
+mod repeat;
 mod report;
 mod send;
+mod snapshot;
 mod synchronize;
 #[cfg(test)]
 mod tests;

@@ -1,27 +1,22 @@
 //! Finding out what peers lack, and what this node lacks: sums of counts are compared, and what differs
 //! is asked for.
 //!
-//! * When a peer appears, it gets the sums of what this node counted, and asks for what it lacks. The same
-//!   once in a while, so that whatever went wrong is mended.
-//! * Of actors that cannot speak for themselves, nodes compare summaries with each other, at random, then
-//!   the sums where those differ.
-//! * A joining node asks one peer for everything it knows.
+//! When a peer appears, it gets the sums of what this node counted, and asks for what it lacks. The same
+//! once in a while, so that whatever went wrong is mended.
 
 use std::hash::Hasher;
 
-use rand::RngExt;
 use siphasher::sip::SipHasher13;
 
 use super::Mesh;
 use super::send::Load;
 use crate::book::{OWN, is_near, part_of};
 use crate::flights::{Cargo, LinkIndex};
-use crate::link::{Asked, Snapshot, Sync};
+use crate::link::{Asked, Sync};
 use crate::outbox::Outbox;
 use crate::time::Now;
 use crate::wire::sections::{
-    DIGEST_GROUP_BYTES, Digest, DigestGroup, GROUPS_MAX, PARTS, SnapshotEnd, Summary, Want,
-    WantGroup, write_snapshot_request,
+    DIGEST_GROUP_BYTES, Digest, DigestGroup, GROUPS_MAX, PARTS, Want, WantGroup,
 };
 use crate::wire::{HEAD_BYTES, Kind, SECTION_HEAD_BYTES};
 
@@ -36,12 +31,6 @@ const ASK_AGAIN_US: u64 = 30_000_000;
 
 /// Questions that are remembered.
 const ASKED_MAX: usize = 128;
-
-/// An actor that was not heard from for this long cannot speak for itself, microseconds.
-const SILENT_US: u64 = 2_000_000;
-
-/// Of how many actors the sums are sent in answer to one summary at most.
-const DIGESTS_ANSWERED_MAX: usize = 32;
 
 /// Bytes of a digest before its groups.
 const DIGEST_HEAD_BYTES: usize = SECTION_HEAD_BYTES + 1 + 8;
@@ -97,12 +86,12 @@ impl Mesh {
         }
     }
 
-    fn digest_groups_max(&self) -> usize {
+    pub(super) fn digest_groups_max(&self) -> usize {
         let room = self.body_bytes_max().saturating_sub(DIGEST_HEAD_BYTES);
         (room / DIGEST_GROUP_BYTES).max(1)
     }
 
-    fn body_bytes_max(&self) -> usize {
+    pub(super) fn body_bytes_max(&self) -> usize {
         let overhead = crate::seal::OVERHEAD_BYTES + HEAD_BYTES;
         self.settings.datagram_bytes_max.saturating_sub(overhead)
     }
@@ -290,198 +279,6 @@ impl Mesh {
             }
         }
         true
-    }
-
-    /// Queues the next actor's counts for a peer that asked for everything.
-    fn go_on_with_snapshot(&mut self, now: Now, index: LinkIndex) -> bool {
-        let Self { links, book, .. } = self;
-        let Some(link) = links.get_mut(index.0) else {
-            return false;
-        };
-        if !link.is_up || !link.backlog.has_no_copies() {
-            return false;
-        }
-        let Some(snapshot) = &mut link.snapshot else {
-            return false;
-        };
-        let Some(next) = snapshot.next else {
-            return false;
-        };
-        let peer = link.actor;
-        let found = book.actors().find(|&(_, id)| id >= next && id != peer);
-        let Some((actor, id)) = found else {
-            snapshot.next = None;
-            return false;
-        };
-        snapshot.next = id.checked_add(1);
-        for (id, entry) in book.iter() {
-            let has_any = entry
-                .halves
-                .iter()
-                .any(|half| half.of_actor(actor) > 0 && half.is_near(&entry.key, now.unix_s()));
-            if has_any {
-                link.backlog.push_copy((actor, id));
-            }
-        }
-        true
-    }
-
-    /// Asks for a snapshot, if one is wanted.
-    pub(super) fn request_snapshot(&mut self, now: Now, out: &mut Outbox) {
-        let timeout_us = self.settings.snapshot_timeout_us;
-        let Self {
-            join, random, up, ..
-        } = self;
-        let request = join.tick(now.monotonic_us, timeout_us, up, |count| {
-            random.random_range(0..count)
-        });
-        if let Some(request) = request {
-            let cargo = Cargo::SnapshotRequest;
-            self.send(
-                now,
-                &[request.to],
-                Load::new(Kind::Sync, cargo),
-                out,
-                |buffer| {
-                    write_snapshot_request(buffer, request.number);
-                },
-            );
-        }
-    }
-
-    /// Notes that a peer wants everything that is known here; it is looked up little by little.
-    pub(super) fn receive_snapshot_request(&mut self, index: LinkIndex, number: u64) {
-        if let Some(link) = self.link_mut(index)
-            && link
-                .snapshot
-                .is_none_or(|snapshot| snapshot.number != number)
-        {
-            link.snapshot = Some(Snapshot {
-                number,
-                next: Some(0),
-            });
-        }
-    }
-
-    /// Says that a snapshot is complete, once it has arrived.
-    pub(super) fn send_snapshot_end(&mut self, now: Now, index: LinkIndex, out: &mut Outbox) {
-        let joining = !self.is_joined();
-        let Some(link) = self.link_mut(index) else {
-            return;
-        };
-        let is_sent = link.backlog.has_no_copies() && link.alone_in_flight == 0;
-        if is_sent && let Some(Snapshot { number, next: None }) = link.snapshot {
-            link.snapshot = None;
-            let cargo = Cargo::SnapshotEnd(number);
-            let end = SnapshotEnd { number, joining };
-            self.send(now, &[index], Load::new(Kind::Sync, cargo), out, |buffer| {
-                end.write(buffer);
-            });
-        }
-    }
-
-    /// Sends one peer a summary of counts of actors that cannot speak for themselves.
-    pub(super) fn gossip(&mut self, now: Now, out: &mut Outbox) {
-        let up = &self.up;
-        if up.is_empty() {
-            return;
-        }
-        let to = up[self.random.random_range(0..up.len())];
-        let silent = self.silent_actors(now);
-        let room = self.body_bytes_max().saturating_sub(SECTION_HEAD_BYTES);
-        // From where the last one ended on, so that each has its turn.
-        let first = silent.partition_point(|&actor| actor < self.gossip_from);
-        let in_turn = silent[first..].iter().chain(&silent[..first]);
-        let actors: Vec<(u64, u32)> = in_turn
-            .take(room / Summary::ACTOR_BYTES)
-            .map(|&actor| (actor, self.book.summary(actor, now.unix_s())))
-            .collect();
-        let Some(&(last, _)) = actors.last() else {
-            return;
-        };
-        self.gossip_from = last.wrapping_add(1);
-        let summary = Summary { actors };
-        let cargo = Cargo::Gossip;
-        self.send(now, &[to], Load::new(Kind::Sync, cargo), out, |buffer| {
-            summary.write(buffer);
-        });
-    }
-
-    /// Answers a summary with the sums of those actors of which something else is known here.
-    pub(super) fn receive_summary(
-        &mut self,
-        now: Now,
-        index: LinkIndex,
-        summary: &Summary,
-        out: &mut Outbox,
-    ) {
-        let now_s = now.unix_s();
-        let differing = summary.actors.iter().filter(|&&(actor, hash)| {
-            actor != self.local.actor && self.book.summary(actor, now_s) != hash
-        });
-        let digests: Vec<Digest> = differing
-            .take(DIGESTS_ANSWERED_MAX)
-            .flat_map(|&(actor_id, _)| self.digests_of(actor_id, now_s))
-            .collect();
-        for digest in digests {
-            self.send(
-                now,
-                &[index],
-                Load::new(Kind::Sync, Cargo::Gossip),
-                out,
-                |buffer| {
-                    digest.write(buffer);
-                },
-            );
-        }
-    }
-
-    /// What is known of an actor that cannot speak for itself, as much as fits in each datagram.
-    fn digests_of(&self, actor_id: u64, now_s: u64) -> Vec<Digest> {
-        let actor = self.book.actor(actor_id);
-        let groups = actor
-            .map(|actor| self.book.digest(actor, now_s))
-            .unwrap_or_default();
-        let of = |groups: &[DigestGroup], both_ways| Digest {
-            both_ways,
-            actor: actor_id,
-            groups: groups.to_vec(),
-        };
-        let groups_max = self.digest_groups_max();
-        if groups.len() <= groups_max {
-            return vec![of(&groups, true)];
-        }
-        // Each is a part: none says what this node lacks, which the receiver finds out by its own summary.
-        groups
-            .chunks(groups_max)
-            .map(|groups| of(groups, false))
-            .collect()
-    }
-
-    /// Actors with counts, or that were peers, that were not heard from lately.
-    fn silent_actors(&self, now: Now) -> Vec<u64> {
-        let patience_us = SILENT_US.max(3 * self.heartbeat_interval_us());
-        let is_silent = |actor: u64| {
-            let link = self
-                .by_actor
-                .get(&actor)
-                .and_then(|&index| self.link(index));
-            link.is_none_or(|link| {
-                !link.is_up
-                    || link.heard_us.is_none_or(|heard_us| {
-                        now.monotonic_us.saturating_sub(heard_us) > patience_us
-                    })
-            })
-        };
-        let counted = self.book.actors().map(|(_, id)| id);
-        let members = self.links.iter().filter(|link| link.is_up);
-        let mut silent: Vec<u64> = counted
-            .chain(members.map(|link| link.actor))
-            .filter(|&actor| actor != self.local.actor && is_silent(actor))
-            .collect();
-        silent.sort_unstable();
-        silent.dedup();
-        silent
     }
 }
 

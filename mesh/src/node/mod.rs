@@ -74,6 +74,8 @@ pub struct Mesh {
     gossip_from: u64,
     /// Probes that were lost since the last tick.
     lost_probes: Vec<(LinkIndex, u64)>,
+    /// When there was no room for a peer's key last, monotonic microseconds.
+    no_room_us: Option<u64>,
     /// Whether the keys are secret.
     sealed: bool,
     /// The last tick's time, by which a clock that was set is noticed.
@@ -131,6 +133,7 @@ impl Mesh {
             heartbeat_us: now.monotonic_us,
             gossip_from: 0,
             lost_probes: Vec::new(),
+            no_room_us: None,
             sealed: keys.is_secret(),
             last: now,
             settings,

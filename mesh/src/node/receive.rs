@@ -189,6 +189,7 @@ impl Mesh {
             drops,
             overshoot,
             local,
+            no_room_us,
             ..
         } = self;
         let mut unsent: Vec<KeyId> = Vec::new();
@@ -221,7 +222,10 @@ impl Mesh {
                 }
                 Merged::Known => {}
                 Merged::OutsideWindows => drops.add(DropCause::OutsideWindows),
-                Merged::NoRoom => drops.add(DropCause::NoRoom),
+                Merged::NoRoom => {
+                    *no_room_us = Some(now.monotonic_us);
+                    drops.add(DropCause::NoRoom);
+                }
             }
         })?;
         if let Some(index) = link.filter(|_| head.copy) {

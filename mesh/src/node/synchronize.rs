@@ -29,6 +29,9 @@ const BUSY_INTERVAL_US: u64 = 60_000_000;
 /// How long the same is not asked for again, microseconds.
 const ASK_AGAIN_US: u64 = 30_000_000;
 
+/// How long nothing is asked for after there was no room for a key, microseconds.
+const FULL_US: u64 = 60_000_000;
+
 /// Questions that are remembered.
 const ASKED_MAX: usize = 128;
 
@@ -118,7 +121,9 @@ impl Mesh {
             return;
         }
         let now_s = now.unix_s();
-        let has_room = self.book.key_count() < self.settings.keys_max;
+        let has_room = self
+            .no_room_us
+            .is_none_or(|full_us| now.monotonic_us.saturating_sub(full_us) > FULL_US);
         let known = self
             .book
             .actor(digest.actor)
@@ -167,7 +172,7 @@ impl Mesh {
                 groups: theirs_lack,
             });
         }
-        // What there is no room for is not asked for.
+        // What there was no room for lately is not asked for.
         if !groups.is_empty() && has_room {
             link.note_ask(Want {
                 actor: digest.actor,

@@ -27,7 +27,7 @@ const QUIET_INTERVAL_US: u64 = 10_000_000;
 const BUSY_INTERVAL_US: u64 = 60_000_000;
 
 /// How long the same is not asked for again, microseconds.
-const ASK_AGAIN_US: u64 = 30_000_000;
+const ASK_AGAIN_US: u64 = 3_000_000;
 
 /// How long nothing is asked for after there was no room for a key, microseconds.
 const FULL_US: u64 = 60_000_000;
@@ -182,7 +182,7 @@ impl Mesh {
     }
 
     /// Whether the very same was asked for a short while ago; if not, it is noted. What is different
-    /// after an answer, because one side cannot take in what the other has, is not asked for for ever.
+    /// after an answer, because one side cannot take in what the other has, is not asked for at every word.
     fn asked_lately(
         &mut self,
         now: Now,

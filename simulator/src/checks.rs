@@ -8,6 +8,8 @@ use hivemind_mesh::status::Status;
 
 use crate::bound::Overshoot;
 use crate::failure::{Difference, Failure};
+use crate::host::Host;
+use crate::time::SECOND_US;
 use crate::traffic::Traffic;
 use crate::world::World;
 
@@ -68,6 +70,13 @@ pub fn agreements(world: &World) -> Vec<Agreement> {
             }
         }
     }
+    let clocks = hosts.iter().filter(|host| host.is_running());
+    let fastest_us = clocks.map(|host| host.clock.now(now_us).unix_us).max();
+    // To a clock that is a whole window behind another, what that one counts is of a window not near yet.
+    let is_far_behind = |host: &Host, unit_s: u32| {
+        let behind_us = fastest_us.unwrap_or(0) - host.clock.now(now_us).unix_us;
+        behind_us >= u64::from(unit_s) * SECOND_US
+    };
     let agreement = |(key, at, window): (usize, _, &crate::window_ledger::WindowLedger)| {
         let simulated = world.keys().get(key);
         let running = || {
@@ -96,6 +105,7 @@ pub fn agreements(world: &World) -> Vec<Agreement> {
             is_exact: window.is_exact(),
             readings: running()
                 .filter(|(_, host)| host.window(now_us, simulated) == at)
+                .filter(|(_, host)| !is_far_behind(host, at.unit().seconds()))
                 .map(reading)
                 .collect(),
         }

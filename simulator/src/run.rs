@@ -62,7 +62,7 @@ fn go(scenario: &Scenario) -> Result<Report, WorldError> {
             scenario,
             Some(prompt_us),
         )));
-        let allowed_us = settings.max_staleness_us + prompt_us;
+        let allowed_us = settings.max_staleness_us + scenario.stride_us() + prompt_us;
         failures.extend(checks::staleness(stale.most_us(), allowed_us));
     }
     failures.extend(checks::traffic(world.traffic(), settings));

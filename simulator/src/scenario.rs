@@ -77,7 +77,7 @@ impl Scenario {
             demands: Vec::new(),
             faults: Vec::new(),
             traffic_until_us: 10 * SECOND_US,
-            converge_within_us: 20 * SECOND_US,
+            converge_within_us: 60 * SECOND_US,
             rest_us: 2 * SECOND_US,
         }
     }
@@ -99,6 +99,11 @@ impl Scenario {
                 .iter()
                 .all(|node| node.start_us < WARM_UP_US / 2 && node.clock.offset_us == 0);
         undisturbed.then(|| 2 * self.settings.tick_us + self.quality.delay_us_max())
+    }
+
+    /// How long counts that may wait are held back beyond their time, so that datagrams are fuller.
+    pub fn stride_us(&self) -> u64 {
+        (self.nodes.len() as u64 / 8 + 1) * self.settings.tick_us
     }
 }
 

@@ -9,7 +9,6 @@ use serde_json::json;
 use xtask::lab::{Counts, Impairment};
 
 #[test]
-#[ignore = "needs the mesh"]
 fn hosts_find_each_other_by_one_address_and_see_each_others_hits() -> anyhow::Result<()> {
     let name = "hosts_find_each_other_by_one_address_and_see_each_others_hits";
     in_lab(name, async || {
@@ -26,7 +25,6 @@ fn hosts_find_each_other_by_one_address_and_see_each_others_hits() -> anyhow::Re
 }
 
 #[test]
-#[ignore = "needs the mesh"]
 fn hits_in_turn_on_all_hosts_admit_exactly_the_limit() -> anyhow::Result<()> {
     const LIMIT: u32 = 9;
     in_lab(
@@ -48,7 +46,6 @@ fn hits_in_turn_on_all_hosts_admit_exactly_the_limit() -> anyhow::Result<()> {
 }
 
 #[test]
-#[ignore = "needs the mesh"]
 fn counts_agree_exactly_over_a_network_that_loses_doubles_and_mixes_up() -> anyhow::Result<()> {
     let name = "counts_agree_exactly_over_a_network_that_loses_doubles_and_mixes_up";
     in_lab(name, async || {
@@ -75,7 +72,6 @@ fn counts_agree_exactly_over_a_network_that_loses_doubles_and_mixes_up() -> anyh
 }
 
 #[test]
-#[ignore = "needs the mesh"]
 fn both_sides_of_a_partition_go_on_and_agree_exactly_afterwards() -> anyhow::Result<()> {
     let name = "both_sides_of_a_partition_go_on_and_agree_exactly_afterwards";
     in_lab(name, async || {
@@ -101,7 +97,6 @@ fn both_sides_of_a_partition_go_on_and_agree_exactly_afterwards() -> anyhow::Res
 }
 
 #[test]
-#[ignore = "needs the mesh"]
 fn a_link_that_is_dead_in_one_direction_disturbs_no_third_host() -> anyhow::Result<()> {
     let name = "a_link_that_is_dead_in_one_direction_disturbs_no_third_host";
     in_lab(name, async || {
@@ -127,7 +122,6 @@ fn a_link_that_is_dead_in_one_direction_disturbs_no_third_host() -> anyhow::Resu
 }
 
 #[test]
-#[ignore = "needs the mesh"]
 fn clusters_with_different_names_and_the_same_key_stay_apart() -> anyhow::Result<()> {
     let name = "clusters_with_different_names_and_the_same_key_stay_apart";
     in_lab(name, async || {

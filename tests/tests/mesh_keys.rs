@@ -19,7 +19,6 @@ async fn keys_reloaded(node: &Node, times: usize) -> anyhow::Result<()> {
 }
 
 #[test]
-#[ignore = "needs the mesh"]
 fn hosts_without_the_key_change_nothing_and_are_noticed() -> anyhow::Result<()> {
     in_lab(
         "hosts_without_the_key_change_nothing_and_are_noticed",
@@ -67,7 +66,6 @@ fn hosts_without_the_key_change_nothing_and_are_noticed() -> anyhow::Result<()> 
 }
 
 #[test]
-#[ignore = "needs the mesh"]
 fn keys_are_changed_in_three_steps_without_losing_a_count() -> anyhow::Result<()> {
     in_lab(
         "keys_are_changed_in_three_steps_without_losing_a_count",

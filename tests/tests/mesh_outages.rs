@@ -13,7 +13,6 @@ use xtask::site::MODULE;
 use xtask::wait::{PATIENCE, until_ok};
 
 #[test]
-#[ignore = "needs the mesh"]
 fn no_count_is_lost_when_any_daemon_is_killed() -> anyhow::Result<()> {
     in_lab("no_count_is_lost_when_any_daemon_is_killed", async || {
         let lab = cluster(3, NO_LIMIT).await?;
@@ -33,7 +32,6 @@ fn no_count_is_lost_when_any_daemon_is_killed() -> anyhow::Result<()> {
 }
 
 #[test]
-#[ignore = "needs the mesh"]
 fn a_host_that_lost_its_region_gets_its_counts_back() -> anyhow::Result<()> {
     in_lab(
         "a_host_that_lost_its_region_gets_its_counts_back",
@@ -65,7 +63,6 @@ fn a_host_that_lost_its_region_gets_its_counts_back() -> anyhow::Result<()> {
 }
 
 #[test]
-#[ignore = "needs the mesh"]
 fn a_rolling_restart_loses_no_count_and_makes_no_other_host_unready() -> anyhow::Result<()> {
     let name = "a_rolling_restart_loses_no_count_and_makes_no_other_host_unready";
     in_lab(name, async || {
@@ -93,7 +90,6 @@ fn a_rolling_restart_loses_no_count_and_makes_no_other_host_unready() -> anyhow:
 }
 
 #[test]
-#[ignore = "needs the mesh"]
 fn a_daemon_that_was_frozen_until_it_was_given_up_comes_back() -> anyhow::Result<()> {
     let name = "a_daemon_that_was_frozen_until_it_was_given_up_comes_back";
     in_lab(name, async || {
@@ -114,7 +110,6 @@ fn a_daemon_that_was_frozen_until_it_was_given_up_comes_back() -> anyhow::Result
 /// Envoys on two of three hosts. An Envoy and the other host's meshd are killed under load, while the
 /// limit is still far; when all is well again, the limit is run into at full speed.
 #[test]
-#[ignore = "needs the mesh"]
 fn envoys_admit_no_more_than_limit_and_bound_whatever_was_killed_before() -> anyhow::Result<()> {
     const LIMIT: u32 = 10_000;
     const CONNECTIONS: usize = 4;

@@ -1,5 +1,7 @@
 //! Setting up a cluster in a lab, and waiting for its hosts to agree.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -8,8 +10,10 @@ use anyhow::{Context as _, ensure};
 use hivemind_mesh::status::{PeerState, Status};
 use hivemind_shared::window::Unit;
 use serde_json::{Value, json};
-use xtask::lab::{Counts, Key, Lab, Node, Place, as_root_of_a_namespace};
-use xtask::wait::{CLUSTER_PATIENCE, until_ok};
+use xtask::lab::{Counting, Counts, Key, Lab, Node, Place, as_root_of_a_namespace};
+use xtask::load::Load;
+use xtask::proxy::Proxy;
+use xtask::wait::{CLUSTER_PATIENCE, PATIENCE, until_ok};
 use xtask::window;
 
 use crate::harness::{self, KEY, per_user, tools};
@@ -55,45 +59,46 @@ pub async fn hosts(number: u8, requests_per_day: u32) -> anyhow::Result<Lab> {
 /// With meshd's own words when one does not start or they do not find each other.
 pub async fn cluster(number: u8, requests_per_day: u32) -> anyhow::Result<Lab> {
     let lab = hosts(number, requests_per_day).await?;
-    let ring = key_file(&lab.nodes[0], "ring", &[KEY_A])?;
     for node in &lab.nodes {
-        node.set_mesh(member(&lab, "lab", &ring)).await;
+        let section = member(&lab, "lab", &key_file(node, &[KEY_A])?);
+        node.set_mesh(section).await;
         node.start().await?;
     }
-    all_see_all(&lab).await?;
+    all_see_all(&lab.nodes).await?;
     Ok(lab)
 }
 
 /// The section `mesh` of a member of a cluster, who finds the others by the first host's address.
-pub fn member(lab: &Lab, cluster: &str, ring: &Path) -> Value {
+pub fn member(lab: &Lab, cluster: &str, key_file: &Path) -> Value {
     json!({
         "cluster": cluster,
         "bootstrap_peers": [lab.nodes[0].mesh_address()],
-        "key_file": ring,
+        "key_file": key_file,
     })
 }
 
-/// A secret, as a key file has it.
-pub const KEY_A: &str = "a: 4a1f0c8e2b7d9356f1e0d4c3b2a190877665544332211000ffeeddccbbaa9988";
+/// A secret to seal with, as a key file has it.
+pub const KEY_A: &str = "4a1f0c8e2b7d9356f1e0d4c3b2a190877665544332211000ffeeddccbbaa9988";
 
 /// Another.
-pub const KEY_B: &str = "b: 9c3e5a7b1d2f40618293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9";
+pub const KEY_B: &str = "9c3e5a7b1d2f40618293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9";
 
-/// Another secret under the name of [`KEY_A`].
-pub const FALSE_KEY_A: &str = "a: 00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
-
-/// Writes a key ring: a key a line, the one to send with first.
+/// Writes this host's key file, in one step: the first key is the one to seal with. All hosts have the
+/// same key to name counters with.
 ///
 /// # Errors
 ///
 /// When the file cannot be written.
-pub fn key_file(node: &Node, name: &str, keys: &[&str]) -> anyhow::Result<PathBuf> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let path = node.dir().join(name);
-    let draft = node.dir().join(format!("{name}.draft"));
-    std::fs::write(&draft, keys.join("\n") + "\n")?;
-    std::fs::set_permissions(&draft, std::fs::Permissions::from_mode(0o600))?;
-    std::fs::rename(draft, &path)?;
+pub fn key_file(node: &Node, seals: &[&str]) -> anyhow::Result<PathBuf> {
+    let path = node.dir().join("mesh.keys");
+    let draft = node.dir().join("mesh.keys.draft");
+    let seals: String = seals.iter().map(|it| format!("seal {it}\n")).collect();
+    fs::write(
+        &draft,
+        format!("hash 00112233445566778899aabbccddeeff\n{seals}"),
+    )?;
+    fs::set_permissions(&draft, Permissions::from_mode(0o600))?;
+    fs::rename(draft, &path)?;
     Ok(path)
 }
 
@@ -107,26 +112,32 @@ pub fn user(name: &str) -> Key {
     }
 }
 
-/// Waits until every host counts every other as present.
+/// Waits until each of these hosts counts all others of them as present, and nobody else.
 ///
 /// # Errors
 ///
-/// With what each host last said about its peers.
-pub async fn all_see_all(lab: &Lab) -> anyhow::Result<()> {
-    let others = lab.nodes.len() - 1;
-    for node in &lab.nodes {
-        peers_until(node, &format!("{others} peers to be there"), |status| {
-            present(status) == others
-        })
-        .await?;
+/// With what a host last said about its peers.
+pub async fn all_see_all(nodes: &[Node]) -> anyhow::Result<()> {
+    for node in nodes {
+        sees(node, nodes.len() - 1).await?;
     }
     Ok(())
 }
 
+/// Waits until this host counts this many peers as present.
+///
+/// # Errors
+///
+/// With what it last said about them.
+pub async fn sees(node: &Node, peers: usize) -> anyhow::Result<Status> {
+    let wanted = |status: &Status| present(status) == peers;
+    peers_until(node, &format!("{peers} peers to be there"), wanted).await
+}
+
 /// How many peers are there, as far as this host knows.
 pub fn present(status: &Status) -> usize {
-    let alive = |it: &&hivemind_mesh::status::PeerStatus| it.state == PeerState::Alive;
-    status.peers.iter().filter(alive).count()
+    let peers = status.peers.iter();
+    peers.filter(|it| it.state == PeerState::Alive).count()
 }
 
 /// How often this host has dropped something for this cause.
@@ -200,12 +211,43 @@ pub async fn agree_for_good_on(lab: &Lab, key: &Key, hits: u64) -> anyhow::Resul
     Ok(())
 }
 
+/// Waits until this many hits of a key were counted on the host itself.
+///
+/// # Errors
+///
+/// With what was counted instead.
+pub async fn counted_here(node: &Node, key: &Key, at_least: u64) -> anyhow::Result<()> {
+    let mut worker = node.worker();
+    let look = async || match worker.counts(key) {
+        Ok(counts) if counts.local >= at_least => Ok(()),
+        Ok(counts) => Err(format!("{counts:?}")),
+        Err(error) => Err(error.to_string()),
+    };
+    let what = format!("{at_least} hits on {}", node.mesh_address());
+    Ok(until_ok(what, PATIENCE, look).await?)
+}
+
+/// Counts one hit a millisecond on each of these hosts, from now on.
+///
+/// # Errors
+///
+/// When there are no threads for it.
+pub fn count_everywhere(nodes: &[Node], key: &Key) -> anyhow::Result<Vec<Counting>> {
+    let start = |node: &Node| node.worker().start(key.clone(), Duration::from_millis(1));
+    Ok(nodes.iter().map(start).collect::<Result<_, _>>()?)
+}
+
+/// Ends that, and tells how many hits were counted in all.
+pub fn stop_counting(counting: Vec<Counting>) -> u64 {
+    counting.into_iter().map(Counting::stop).sum()
+}
+
 /// Checks that each of these hosts is ready now.
 ///
 /// # Errors
 ///
 /// Naming the one that is not.
-pub async fn all_ready(nodes: &[Node]) -> anyhow::Result<()> {
+pub async fn all_ready(nodes: impl IntoIterator<Item = &Node>) -> anyhow::Result<()> {
     for node in nodes {
         let address = node.mesh_address();
         let ready = node.is_ready().await;
@@ -222,10 +264,6 @@ pub async fn all_ready(nodes: &[Node]) -> anyhow::Result<()> {
 /// # Errors
 ///
 /// When Envoy has no such listener.
-pub fn load_on(
-    proxy: &xtask::proxy::Proxy,
-    listener: &str,
-    name: &str,
-) -> anyhow::Result<xtask::load::Load> {
+pub fn load_on(proxy: &Proxy, listener: &str, name: &str) -> anyhow::Result<Load> {
     Ok(harness::load(proxy.listener(listener)?, name)?)
 }

@@ -1,7 +1,8 @@
 //! Development tasks, and the machinery they share with the end-to-end tests: building the
 //! binaries, fetching Envoy, starting processes and looking after them.
 //!
-//! Everything here runs on loopback, in directories of its own, with ports the system picks.
+//! Everything here runs on loopback or in network namespaces of its own ([`lab`]), in directories of its
+//! own, with ports the system picks.
 
 #![forbid(unsafe_code)]
 

@@ -75,7 +75,7 @@ impl Node {
             site: Arc::new(Mutex::new(site)),
             host,
         };
-        node.set_mesh(json!({"insecure": true})).await;
+        node.set_mesh(json!({})).await;
         Ok(node)
     }
 

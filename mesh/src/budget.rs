@@ -53,3 +53,63 @@ impl Budget {
         self.tokens > if others_wait { self.most() / 4 } else { 0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DATAGRAM_BYTES: usize = 1_200;
+
+    proptest! {
+        #[test]
+        fn in_any_second_no_more_is_sent_than_comes_in_and_the_bucket_holds(
+            bytes_per_s in 20_000..5_000_000_u64,
+            ticks in prop::collection::vec((1..50_000_u64, 0..200_usize, any::<bool>()), 1..200),
+        ) {
+            let mut budget = Budget::new(bytes_per_s, 0);
+            let mut sent: Vec<(u64, u64)> = Vec::new();
+            let mut now_us = 0;
+            for (pause_us, wanted, others_wait) in ticks {
+                now_us += pause_us;
+                budget.fill(now_us);
+                let mut bytes = 0;
+                for _ in 0..wanted {
+                    if budget.is_open_for_urgent(others_wait) {
+                        budget.take(DATAGRAM_BYTES);
+                        bytes += DATAGRAM_BYTES as u64;
+                    }
+                }
+                prop_assert!(!budget.is_open_for_urgent(true) || budget.is_open());
+                sent.push((now_us, bytes));
+                let last_second = sent.iter().filter(|(at_us, _)| now_us - at_us < 1_000_000);
+                let bytes: u64 = last_second.map(|(_, bytes)| bytes).sum();
+                // The last datagram may be larger than what was left.
+                let bound = bytes_per_s + bytes_per_s / BURST_PARTS + DATAGRAM_BYTES as u64;
+                prop_assert!(bytes <= bound, "{bytes} in a second at {bytes_per_s}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_quarter_is_left_for_the_least_urgent_and_debts_are_paid_back() {
+        let mut budget = Budget::new(10_000, 0);
+        budget.take(750);
+        assert!(
+            !budget.is_open_for_urgent(true)
+                && budget.is_open_for_urgent(false)
+                && budget.is_open()
+        );
+        budget.take(750);
+        assert!(!budget.is_open());
+        budget.fill(50_000);
+        assert!(!budget.is_open());
+        budget.fill(50_100);
+        assert!(budget.is_open());
+        // A pause fills one bucket, not more.
+        budget.fill(100_000_000);
+        budget.take(1_000);
+        assert!(!budget.is_open());
+    }
+}

@@ -98,3 +98,48 @@ impl Join {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: LinkIndex = LinkIndex(0);
+    const BOB: LinkIndex = LinkIndex(1);
+    const TIMEOUT_US: u64 = 4_000;
+
+    fn ask(join: &mut Join, now_us: u64, peer: Option<LinkIndex>) -> Option<(u64, LinkIndex)> {
+        let request = join.tick(now_us, TIMEOUT_US, || peer)?;
+        Some((request.number, request.to))
+    }
+
+    #[test]
+    fn another_peer_is_asked_when_one_does_not_answer_or_is_gone() {
+        let mut join = Join::new(0);
+        assert_eq!(ask(&mut join, 0, None), None);
+        assert_eq!(ask(&mut join, 10, Some(ANN)), Some((1, ANN)));
+        assert_eq!(ask(&mut join, 1_009, Some(BOB)), None);
+        assert_eq!(ask(&mut join, 1_010, Some(BOB)), Some((2, BOB)));
+        join.forget(ANN);
+        assert_eq!(ask(&mut join, 1_020, Some(ANN)), None);
+        join.forget(BOB);
+        assert_eq!(ask(&mut join, 1_030, Some(ANN)), Some((3, ANN)));
+        // The answers to earlier questions, or of somebody else, are none.
+        assert!(!join.note_end(BOB, 2) && !join.note_end(BOB, 3) && !join.is_joined());
+        assert!(join.note_end(ANN, 3) && join.is_joined());
+        assert_eq!(ask(&mut join, 3_000, Some(ANN)), None);
+    }
+
+    #[test]
+    fn after_the_timeout_a_node_is_ready_and_goes_on_asking() {
+        let mut join = Join::new(0);
+        ask(&mut join, TIMEOUT_US - 1, Some(ANN));
+        assert!(!join.is_joined());
+        assert_eq!(ask(&mut join, TIMEOUT_US, Some(ANN)), None);
+        assert!(join.is_joined());
+        assert_eq!(ask(&mut join, TIMEOUT_US + 999, Some(BOB)), Some((2, BOB)));
+        assert!(!join.note_end(BOB, 2), "it was ready before");
+        join.want_again();
+        assert_eq!(ask(&mut join, 9_000, Some(BOB)), Some((3, BOB)));
+        assert!(join.is_joined());
+    }
+}

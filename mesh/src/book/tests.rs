@@ -383,3 +383,9 @@ fn actors_are_bounded() {
     assert_eq!(fits + 1, ACTORS_MAX);
     assert_eq!(book.actor_or_new(ME), Some(OWN));
 }
+
+/// A key that this node counted, for tests of others.
+pub(crate) fn some_key(book: &mut Book) -> KeyId {
+    let reading = reading(key(1, Unit::Second), (SECOND, 1), (0, 0));
+    book.note_slot(NOW_S, &reading).unwrap()
+}

@@ -19,6 +19,8 @@ pub(crate) struct LinkIndex(pub usize);
 pub(crate) enum Cargo {
     /// Counts: of whom, and of which keys.
     Counts(Vec<(ActorIndex, KeyId)>),
+    /// The same, for a peer that asked for them.
+    Copies(Vec<(ActorIndex, KeyId)>),
     /// The probe with this number.
     Probe(u64),
     /// The sums of this node's counts.
@@ -112,6 +114,13 @@ impl Flights {
             }
         }
         self.drop_done();
+    }
+
+    /// Whether anything that a peer asked for is on its way to it.
+    pub(crate) fn carry_copies(&self, to: LinkIndex) -> bool {
+        self.0
+            .iter()
+            .any(|flight| matches!(flight.cargo, Cargo::Copies(_)) && flight.waiting.contains(&to))
     }
 
     /// Forgets a peer: nothing is waited for from it any more.

@@ -197,7 +197,7 @@ proptest! {
     #[test]
     fn as_time_goes_by_a_book_knows_what_a_naive_map_knows(steps in steps()) {
         let (mut book, mut naive, mut now_s) = (Book::new(ME, 100), Naive::default(), NOW_S);
-        let mut slots: BTreeMap<u64, ((u32, u32), (u32, u32))> = BTreeMap::new();
+        let mut slots: BTreeMap<u64, [(u32, u32); 2]> = BTreeMap::new();
         for step in steps {
             match step {
                 Step::Report(report) => {
@@ -207,7 +207,7 @@ proptest! {
                 }
                 Step::Hit { number, addend } => {
                     let second = u32::try_from(now_s).unwrap();
-                    let (local, previous) = slots.entry(number).or_default();
+                    let [local, previous] = slots.entry(number).or_default();
                     if local.0 != second {
                         *previous = *local;
                         *local = (second, 0);
@@ -281,7 +281,7 @@ fn own_counts_add_up_when_a_clock_that_was_set_back_makes_the_slot_start_over() 
     // A second time, and forward again.
     book.note_slot(NOW_S, &reading(key, (SECOND, 2), (SECOND, 10)));
     assert_eq!(own(&book, &key, SECOND), Some(15));
-    book.note_slot(NOW_S + 1, &reading(key, (next, 1), (SECOND, 2)));
+    book.note_slot(NOW_S + 1, &reading(key, (next, 1), (SECOND, 10)));
     assert_eq!(own(&book, &key, SECOND), Some(15));
     assert_eq!(own(&book, &key, next), Some(5));
     // What the slot does not know any more has to come from beside it.

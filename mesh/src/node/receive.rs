@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::Mesh;
-use crate::book::{KeyId, Merged, OWN};
+use crate::book::{KeyId, Merged};
 use crate::counters::Counters;
 use crate::drops::DropCause;
 use crate::flights::{Cargo, LinkIndex};
@@ -297,10 +297,6 @@ impl Mesh {
                 match &flight.cargo {
                     Cargo::Counts(items) => {
                         for &(actor, id) in items {
-                            if actor != OWN {
-                                link.backlog.push_copy((actor, id));
-                                continue;
-                            }
                             // A later datagram to everybody has a later count: that one decides.
                             let is_current = book
                                 .entry(id)
@@ -309,6 +305,9 @@ impl Mesh {
                                 link.backlog.push_lost((actor, id), flight.since_us);
                             }
                         }
+                    }
+                    Cargo::Copies(items) => {
+                        items.iter().for_each(|&item| link.backlog.push_copy(item));
                     }
                     Cargo::Probe(number) => probes.push((index, *number)),
                     Cargo::Digest => link.sync = crate::link::Sync::Unknown,

@@ -341,8 +341,11 @@ impl Mesh {
                 copy: !is_lost,
                 age_us: now.monotonic_us - since_us + self.settings.tick_us / 2,
             };
-            let kind = if is_lost { Kind::Repeat } else { Kind::Bulk };
-            let cargo = Cargo::Counts(items);
+            let (kind, cargo) = if is_lost {
+                (Kind::Repeat, Cargo::Counts(items))
+            } else {
+                (Kind::Bulk, Cargo::Copies(items))
+            };
             self.send(now, kind, &[index], cargo, since_us, out, |buffer| {
                 pack.write(buffer, head);
             });

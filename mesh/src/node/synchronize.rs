@@ -323,12 +323,15 @@ impl Mesh {
         }
     }
 
-    /// Says that a snapshot is complete, once it was sent.
+    /// Says that a snapshot is complete, once all of it has arrived.
     pub(super) fn send_snapshot_end(&mut self, now: Now, index: LinkIndex, out: &mut Outbox) {
-        let Some(link) = self.link_mut(index) else {
+        let Self { links, flights, .. } = self;
+        let Some(link) = links.get_mut(index.0) else {
             return;
         };
-        if link.backlog.has_no_copies()
+        if link.snapshot.is_some()
+            && link.backlog.has_no_copies()
+            && !flights.carry_copies(index)
             && let Some(number) = link.snapshot.take()
         {
             let cargo = Cargo::SnapshotEnd(number);

@@ -9,7 +9,7 @@ use lab::{CLUSTER, Lab, Parcel, address, key};
 use crate::settings::Settings;
 use crate::status::PeerState;
 use crate::wire::Kind;
-use crate::wire::sections::{SNAPSHOT_END, SNAPSHOT_REQUEST, read_number};
+use crate::wire::sections::{DIGEST, Heartbeat, SNAPSHOT_END, SNAPSHOT_REQUEST, read_number};
 
 #[test]
 fn two_nodes_find_each_other_and_tell_what_they_count() {
@@ -100,8 +100,33 @@ fn a_peer_that_lost_everything_gets_everything_again() {
     lab.run_until("all counts are back", |lab| {
         keys.iter().all(|key| lab.remote(2, key) == 2)
     });
+    lab.run_ms(50);
     assert!(lab.nodes[&2].mesh.is_joined());
     assert_eq!(lab.nodes[&1].mesh.status(lab.now).peers.len(), 1);
+}
+
+#[test]
+fn another_run_of_a_peer_is_told_at_its_first_word_what_was_counted_here() {
+    let mut lab = Lab::joined(&[1, 2]);
+    lab.hit(1, &key(1, Unit::Day), 1);
+    lab.run_ms(1_000);
+    let mut sealer = lab.sealer(2);
+    let heartbeat = Heartbeat {
+        probe: 1,
+        name: "again".into(),
+    };
+    let sums = |lab: &mut Lab| {
+        let parcels = lab.tick();
+        let to_it = |parcel: &&Parcel| parcel.to == address(2);
+        parcels
+            .iter()
+            .filter(to_it)
+            .find_map(|parcel| parcel.section(DIGEST))
+    };
+    assert_eq!(sums(&mut lab), None);
+    let datagram = lab::seal(&mut sealer, Kind::Heartbeat, |body| heartbeat.write(body));
+    lab.say(1, address(2), &datagram);
+    assert!(sums(&mut lab).is_some());
 }
 
 #[test]
@@ -133,6 +158,27 @@ fn a_joining_node_is_ready_once_it_has_all_that_is_known_of_others_too() {
     assert!(!is_joined(&lab));
     lab.run_until("the new node is ready", is_joined);
     assert!(keys.iter().all(|key| lab.remote(3, key) == 2));
+}
+
+#[test]
+fn a_joining_node_is_not_ready_while_a_part_of_the_snapshot_is_lost_on_the_way() {
+    let mut lab = Lab::joined(&[1, 2]);
+    let keys: Vec<_> = (0..300).map(|number| key(number, Unit::Day)).collect();
+    keys.iter().for_each(|key| lab.hit(1, key, 2));
+    keys.iter().for_each(|key| lab.hit(2, key, 3));
+    lab.run_ms(100);
+    lab.start(3, 1);
+    lab.join(3, 1);
+    let mut bulk = 0;
+    while !lab.nodes[&3].mesh.is_joined() {
+        lab.run_lossy_ms(5, &mut |parcel| {
+            bulk += u32::from(parcel.is(Kind::Bulk));
+            parcel.is(Kind::Bulk) && bulk % 3 == 0
+        });
+    }
+    assert!(bulk > 3);
+    let known = keys.iter().filter(|key| lab.remote(3, key) == 5).count();
+    assert_eq!(known, keys.len());
 }
 
 #[test]
@@ -169,6 +215,11 @@ fn the_end_of_a_snapshot_that_was_lost_does_not_take_the_place_of_the_next_ones(
 /// The counts of node 3, which is gone, reach node 2 by way of node 1.
 fn gossip_heals(settings: Settings, units: &[Unit]) {
     let mut lab = Lab::joined_with(&[1, 2, 3], settings);
+    // Something that both have, so that both have sums to compare.
+    for &unit in units {
+        lab.hit(3, &key(2, unit), 1);
+    }
+    lab.run_ms(20);
     for &unit in units {
         lab.hit(3, &key(1, unit), 5);
     }

@@ -135,3 +135,74 @@ impl Flights {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: LinkIndex = LinkIndex(0);
+    const BOB: LinkIndex = LinkIndex(1);
+
+    /// Probes with the number of their sequence, each sent at 10 times that.
+    fn flights(sequences: impl IntoIterator<Item = u64>) -> Flights {
+        let mut flights = Flights::default();
+        for sequence in sequences {
+            let (at_us, cargo) = (10 * sequence, Cargo::Probe(sequence));
+            flights.push(Flight::new(
+                sequence,
+                Kind::Heartbeat,
+                at_us,
+                0,
+                cargo,
+                [ANN, BOB],
+            ));
+        }
+        flights
+    }
+
+    fn lost(
+        flights: &mut Flights,
+        is_late: impl Fn(LinkIndex, u64) -> bool,
+    ) -> Vec<(LinkIndex, u64)> {
+        let mut lost = Vec::new();
+        flights.expire(is_late, |link, flight| lost.push((link, flight.sequence)));
+        lost
+    }
+
+    #[test]
+    fn each_peer_acknowledges_a_datagram_once() {
+        let mut flights = flights([2, 4, 9]);
+        let flight = flights.acknowledge(4, BOB).unwrap();
+        assert!(flight.sent_us == 40 && matches!(flight.cargo, Cargo::Probe(4)));
+        assert!(flights.acknowledge(4, BOB).is_none());
+        assert!(flights.acknowledge(4, ANN).is_some());
+        assert!(
+            flights.acknowledge(3, ANN).is_none() && flights.acknowledge(4, LinkIndex(2)).is_none()
+        );
+        assert_eq!(
+            lost(&mut flights, |_, _| true),
+            [(ANN, 2), (BOB, 2), (ANN, 9), (BOB, 9)]
+        );
+        assert!(flights.0.is_empty());
+    }
+
+    #[test]
+    fn what_is_late_is_lost_once_and_by_whom_it_is_missed() {
+        let mut flights = flights([1, 2, 3]);
+        let is_late = |link, sent_us| link == ANN && sent_us < 30;
+        assert_eq!(lost(&mut flights, is_late), [(ANN, 1), (ANN, 2)]);
+        assert_eq!(lost(&mut flights, is_late), []);
+        // Too late to say that it arrived after all.
+        assert!(flights.acknowledge(1, ANN).is_none());
+        assert!(flights.acknowledge(1, BOB).is_some());
+    }
+
+    #[test]
+    fn nothing_is_waited_for_from_a_peer_that_is_gone() {
+        let mut flights = flights([1, 2]);
+        assert!(flights.acknowledge(1, BOB).is_some());
+        flights.forget(ANN);
+        assert_eq!(flights.0.len(), 1);
+        assert_eq!(lost(&mut flights, |_, _| true), [(BOB, 2)]);
+    }
+}

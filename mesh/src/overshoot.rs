@@ -58,3 +58,32 @@ impl Overshoot {
             .collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::book::tests::some_key;
+
+    #[test]
+    fn the_estimate_is_the_others_rate_times_the_time_their_news_takes() {
+        let mut book = Book::new(1, 10);
+        let key = some_key(&mut book);
+        let mut overshoot = Overshoot::default();
+        overshoot.estimate(&mut book, 1_000_000);
+        overshoot.note(&mut book, key, 300);
+        overshoot.note(&mut book, key, 200);
+        overshoot.estimate(&mut book, 3_000_000);
+        // 250 a second, for 10 ms; part of a hit is a hit.
+        assert_eq!(
+            overshoot.status(10_000),
+            [RuleOvershoot { rule: 0, hits: 3 }]
+        );
+        overshoot.estimate(&mut book, 4_000_000);
+        assert_eq!(overshoot.status(10_000), []);
+
+        book.entry_mut(key).unwrap().own.rule = u32::MAX;
+        overshoot.note(&mut book, key, 300);
+        overshoot.estimate(&mut book, 5_000_000);
+        assert_eq!(overshoot.status(10_000), [], "nobody here asks for it");
+    }
+}

@@ -68,3 +68,41 @@ impl Probe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANN: LinkIndex = LinkIndex(0);
+    const BOB: LinkIndex = LinkIndex(1);
+
+    #[test]
+    fn a_probe_takes_until_the_last_peer_has_it_and_then_the_next_begins() {
+        let mut probe = Probe::default();
+        let both = || [ANN, BOB].into_iter();
+        assert_eq!(probe.next(100, both()), 1);
+        probe.acknowledge(150, 1, ANN);
+        assert_eq!(probe.next(200, both()), 1, "it has not reached everybody");
+        assert_eq!(probe.status().last_us, None);
+        probe.acknowledge(300, 1, BOB);
+        probe.acknowledge(900, 1, BOB);
+        assert_eq!(probe.status().last_us, Some(200));
+        assert_eq!(probe.next(1_000, both()), 2);
+        probe.acknowledge(1_100, 1, ANN);
+        probe.acknowledge(1_500, 2, ANN);
+        assert_eq!(probe.status().last_us, Some(200));
+    }
+
+    #[test]
+    fn a_probe_does_not_wait_for_the_gone_nor_for_ever() {
+        let mut probe = Probe::default();
+        let both = || [ANN, BOB].into_iter();
+        probe.next(0, both());
+        probe.forget(BOB);
+        probe.acknowledge(50, 1, ANN);
+        assert_eq!(probe.status().last_us, Some(50));
+        assert_eq!(probe.next(100, both()), 2);
+        assert_eq!(probe.next(100 + PATIENCE_US, both()), 2);
+        assert_eq!(probe.next(101 + PATIENCE_US, both()), 3);
+    }
+}

@@ -22,7 +22,8 @@ pub struct Settings {
     pub max_staleness_us: u64,
     /// The share of what is left of a limit that may go unsent, over all nodes: 0 to 1.
     pub epsilon: f64,
-    /// Largest datagram sent, bytes: 512 to 8,900. Larger ones are received all the same.
+    /// Largest datagram sent, bytes: 512 to 8,900. Larger ones are received all the same. Those of the
+    /// membership have up to 1,159 whatever this says, in clusters of more than some dozen.
     pub datagram_bytes_max: usize,
     /// Bytes this node sends in a second at most, to all peers together; beyond it the least urgent
     /// counts wait. Membership and acknowledgements are not held back by it, but counted.

@@ -100,3 +100,115 @@ pub fn current_half<'h>(key: &Key, halves: &'h [Half; 2], now_s: u64) -> Option<
     let half = &halves[window as usize & 1];
     (half.window == Some(window)).then_some(half)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::book::Book;
+    use crate::book::tests::some_key;
+
+    const NOW_US: u64 = 10_000_000;
+
+    /// What a key is like.
+    #[derive(Clone, Copy)]
+    struct Case {
+        own: u32,
+        sent: u32,
+        /// What everybody counted when it was sent.
+        total_when_sent: u64,
+        limit: Option<u32>,
+        is_current: bool,
+    }
+
+    /// With ε = 1 % and four nodes, last sent at the time 1 s.
+    fn urgency(case: Case) -> Urgency {
+        let mut book = Book::new(1, 10);
+        let id = some_key(&mut book);
+        let entry = book.entry_mut(id).unwrap();
+        entry.own.sent_us = Some(1_000_000);
+        let place = usize::from(entry.halves[1].own > 0);
+        let half = &mut entry.halves[place];
+        (half.own, half.sent) = (case.own, case.sent);
+        half.total_when_sent = case.total_when_sent;
+        let settings = Settings::new("test");
+        let circumstances = Circumstances {
+            settings: &settings,
+            nodes: 4,
+            now_us: NOW_US,
+        };
+        let current = case.is_current.then_some(&entry.halves[place]);
+        circumstances.urgency(&entry.own, &entry.halves, current, case.limit)
+    }
+
+    const FAR: Case = Case {
+        own: 10_024,
+        sent: 10_000,
+        total_when_sent: 10_000,
+        limit: Some(20_000),
+        is_current: true,
+    };
+    const STALENESS_US: u64 = 100_000;
+
+    #[test]
+    fn growth_is_urgent_from_its_share_of_what_is_left_on() {
+        // A hundredth of 10,000, for each of four nodes: 25.
+        assert_eq!(urgency(FAR), Urgency::By(1_000_000 + STALENESS_US));
+        let own = FAR.sent + 25;
+        assert_eq!(urgency(Case { own, ..FAR }), Urgency::Now(1.0));
+        let own = FAR.sent + 100;
+        assert_eq!(urgency(Case { own, ..FAR }), Urgency::Now(4.0));
+        let own = FAR.sent;
+        assert_eq!(urgency(Case { own, ..FAR }), Urgency::Nothing);
+    }
+
+    #[test]
+    fn near_a_limit_each_hit_is_urgent() {
+        let near = Case {
+            own: 10_001,
+            limit: Some(10_300),
+            ..FAR
+        };
+        assert_eq!(urgency(near), Urgency::Now(1.0));
+        assert_eq!(
+            urgency(Case {
+                own: 10_003,
+                ..near
+            }),
+            Urgency::Now(3.0)
+        );
+    }
+
+    #[test]
+    fn a_key_over_its_limit_is_told_in_time_once_and_then_slowly() {
+        let passed_since = Case {
+            own: 30_000,
+            limit: Some(10_000),
+            total_when_sent: 9_999,
+            ..FAR
+        };
+        assert_eq!(urgency(passed_since), Urgency::By(1_000_000 + STALENESS_US));
+        let was_over = Case {
+            total_when_sent: 10_000,
+            ..passed_since
+        };
+        assert_eq!(
+            urgency(was_over),
+            Urgency::By(1_000_000 + 10 * STALENESS_US)
+        );
+    }
+
+    #[test]
+    fn an_unknown_limit_is_taken_for_near_and_a_past_window_is_in_no_hurry() {
+        let limit = None;
+        assert_eq!(urgency(Case { limit, ..FAR }), Urgency::Now(24.0));
+        let is_current = false;
+        assert_eq!(
+            urgency(Case {
+                limit,
+                is_current,
+                ..FAR
+            }),
+            Urgency::By(1_000_000 + STALENESS_US)
+        );
+    }
+}

@@ -12,7 +12,7 @@ mod actors;
 mod digest;
 mod entry;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};

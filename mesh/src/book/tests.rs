@@ -281,7 +281,7 @@ fn own_counts_add_up_when_a_clock_that_was_set_back_makes_the_slot_start_over() 
     // A second time, and forward again.
     book.note_slot(NOW_S, &reading(key, (SECOND, 2), (SECOND, 10)));
     assert_eq!(own(&book, &key, SECOND), Some(15));
-    book.note_slot(NOW_S + 1, &reading(key, (next, 1), (SECOND, 2)));
+    book.note_slot(NOW_S + 1, &reading(key, (next, 1), (SECOND, 10)));
     assert_eq!(own(&book, &key, SECOND), Some(15));
     assert_eq!(own(&book, &key, next), Some(5));
     // What the slot does not know any more has to come from beside it.
@@ -382,4 +382,10 @@ fn actors_are_bounded() {
         .count();
     assert_eq!(fits + 1, ACTORS_MAX);
     assert_eq!(book.actor_or_new(ME), Some(OWN));
+}
+
+/// A key that this node counted, for tests of others.
+pub(crate) fn some_key(book: &mut Book) -> KeyId {
+    let reading = reading(key(1, Unit::Second), (SECOND, 1), (0, 0));
+    book.note_slot(NOW_S, &reading).unwrap()
 }

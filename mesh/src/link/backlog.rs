@@ -77,3 +77,39 @@ impl Backlog {
         *self = Self::default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::book::{Book, OWN};
+
+    #[test]
+    fn an_item_waits_once_in_each_queue_and_what_was_lost_does_not_wait_for_copies() {
+        let mut book = Book::new(1, 10);
+        let id = crate::book::tests::some_key(&mut book);
+        let other = book.actor_or_new(2).unwrap();
+        let [own, copy] = [(OWN, id), (other, id)];
+        let mut backlog = Backlog::default();
+        backlog.push_lost(own, 7);
+        backlog.push_lost(own, 9);
+        backlog.push_copy(copy);
+        backlog.push_copy(copy);
+        assert_eq!(backlog.len(), 2);
+        backlog.push_copy(own);
+        assert_eq!(backlog.front_lost(), Some((own, 7)));
+        // The peer lacks it since the first time.
+        assert_eq!(
+            (backlog.front_lost(), backlog.front_copy()),
+            (Some((own, 7)), Some(copy))
+        );
+        backlog.pop_lost();
+        assert_eq!((backlog.front_lost(), backlog.len()), (None, 2));
+        backlog.push_lost(own, 9);
+        assert_eq!(backlog.front_lost(), Some((own, 9)));
+        backlog.pop_copy();
+        backlog.pop_copy();
+        assert!(backlog.has_no_copies() && !backlog.is_empty());
+        backlog.clear();
+        assert!(backlog.is_empty());
+    }
+}

@@ -198,3 +198,23 @@ impl Link {
         Some((sequences, now_us.saturating_sub(arrived_us)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acknowledgements_are_given_newest_first_once_and_never_without_end() {
+        let mut link = Link::new(1, 1, ([127, 0, 0, 1], 1).into());
+        for (sequence, at_us) in [(5, 10), (7, 20), (6, 30), (7, 40)] {
+            link.note_arrival(sequence, at_us);
+        }
+        // The newest one's own time counts: the other side subtracts it from that one's round trip.
+        assert_eq!(link.take_acks(100), Some((vec![7, 6, 5], 60)));
+        assert_eq!(link.take_acks(100), None);
+        (0..10_000).for_each(|sequence| link.note_arrival(sequence, 0));
+        let taken = std::iter::from_fn(|| link.take_acks(0)).map(|(sequences, _)| sequences);
+        let lengths: Vec<usize> = taken.map(|sequences| sequences.len()).collect();
+        assert_eq!(lengths, [Ack::SEQUENCES_MAX; 4]);
+    }
+}

@@ -142,3 +142,94 @@ pub(crate) fn percentile(sorted: &[u64], percent: usize) -> Option<u64> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const TICK_US: u64 = 5_000;
+
+    proptest! {
+        #[test]
+        fn a_timeout_is_between_two_ticks_and_what_the_longest_round_trip_makes_it(
+            samples in prop::collection::vec(any::<u64>(), 0..50),
+            timeouts in 0..100_u32,
+        ) {
+            let mut quality = Quality::default();
+            samples.iter().for_each(|&sample| quality.note_round_trip(sample));
+            (0..timeouts).for_each(|_| quality.note_loss());
+            let timeout_us = quality.timeout_us(TICK_US, 2_000);
+            prop_assert!((2 * TICK_US..=5 * ROUND_TRIP_US_MAX).contains(&timeout_us));
+        }
+
+        #[test]
+        fn a_percentile_is_the_smallest_value_with_so_many_below(
+            mut values in prop::collection::vec(0..50_u64, 1..60),
+            percent in 1..=100_usize,
+        ) {
+            values.sort_unstable();
+            let not_above = |value| values.iter().filter(|there| **there <= value).count();
+            let found = percentile(&values, percent).unwrap();
+            prop_assert!(not_above(found) * 100 >= values.len() * percent);
+            let smaller = values.iter().rfind(|there| **there < found);
+            prop_assert!(smaller.is_none_or(|&it| not_above(it) * 100 < values.len() * percent));
+            prop_assert_eq!(percentile(&[], percent), None);
+        }
+    }
+
+    #[test]
+    fn waiting_is_doubled_only_when_a_peer_is_silent_and_not_without_end() {
+        let mut quality = Quality::default();
+        quality.note_round_trip(8_000);
+        let timeout_us = |quality: &Quality| quality.timeout_us(TICK_US, 2_000);
+        assert_eq!(timeout_us(&quality), 8_000 + 4 * 4_000 + TICK_US);
+        (0..8).for_each(|_| quality.note_loss());
+        assert_eq!((timeout_us(&quality), quality.is_silent()), (29_000, false));
+        quality.note_loss();
+        assert_eq!((timeout_us(&quality), quality.is_silent()), (58_000, true));
+        (0..1_000).for_each(|_| quality.note_loss());
+        assert_eq!(timeout_us(&quality), TIMEOUT_US_MAX);
+        quality.note_arrival();
+        assert_eq!((timeout_us(&quality), quality.is_silent()), (29_000, false));
+    }
+
+    #[test]
+    fn the_estimate_of_loss_approaches_the_true_one() {
+        let mut quality = Quality::default();
+        for datagram in 0..2_000 {
+            match datagram % 4 {
+                0 => quality.note_loss(),
+                _ => quality.note_arrival(),
+            }
+        }
+        assert!((quality.loss() - 0.25).abs() < 0.02, "{}", quality.loss());
+    }
+
+    #[test]
+    fn skew_is_smoothed_until_a_clock_is_set() {
+        let mut quality = Quality::default();
+        quality.note_skew(80_000);
+        quality.note_skew(0);
+        assert_eq!(quality.skew_ms(), Some(70));
+        quality.note_skew(-3_600_000_000);
+        assert_eq!(quality.skew_ms(), Some(-3_600_000));
+        for extreme in [i64::MIN, i64::MAX, i64::MAX - 1, 0] {
+            quality.note_skew(extreme);
+        }
+        assert_eq!(quality.skew_ms(), Some(0));
+    }
+
+    #[test]
+    fn ages_are_of_the_last_minute_and_bounded() {
+        let mut quality = Quality::default();
+        quality.note_age(0, 1_000_000);
+        (1..=99).for_each(|age_us| quality.note_age(1_000_000, age_us));
+        assert_eq!(quality.ages_us(60_000_000), Some((50, 1_000_000 - 999_901)));
+        assert_eq!(quality.ages_us(60_000_001), Some((50, 99)));
+        assert_eq!(quality.ages_us(61_000_001), None);
+        (0..1_000).for_each(|_| quality.note_age(0, 0));
+        assert_eq!(quality.ages.len(), AGES_MAX);
+    }
+}

@@ -1,10 +1,13 @@
-//! `cargo xtask bench`: what a request costs inside a real Envoy, and what a call costs meshd.
+//! `cargo xtask bench`: what a request costs inside a real Envoy, what a call costs meshd, and how soon
+//! and how well hosts agree.
 //!
 //! Nothing in here fails on a figure: it prints what it measured, and the targets beside it.
 
+mod cpu;
 mod envoy;
 mod h2load;
 mod instructions;
+mod mesh;
 mod rls;
 mod scenario;
 mod throughput;
@@ -19,6 +22,8 @@ pub enum Options {
     Envoy(envoy::Options),
     /// Calls a second and CPU time a call of meshd's Rate Limit Service.
     Rls(rls::Options),
+    /// How soon a hit is seen on other hosts, what a quiet mesh costs, and how far limits are exceeded.
+    Mesh(mesh::Options),
 }
 
 /// Measures, and prints tables on standard output.
@@ -31,6 +36,7 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
         match options {
             Options::Envoy(options) => envoy::run(options).await,
             Options::Rls(options) => rls::run(options).await,
+            Options::Mesh(options) => mesh::run(options).await,
         }
     })
     .await

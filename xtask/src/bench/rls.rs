@@ -4,13 +4,13 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use hivemind_proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use hivemind_proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 use hivemind_proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use prost::Message as _;
-use rustix::param::clock_ticks_per_second;
 
+use super::cpu::cpu_time_s;
 use super::tool::{self, Tool};
 use super::{h2load, median, scenario};
 use crate::artifacts::Profile;
@@ -165,37 +165,9 @@ fn framed(message: &RateLimitRequest) -> Vec<u8> {
     [&[0][..], &length.to_be_bytes(), &message].concat()
 }
 
-/// CPU time a process has used, in user and kernel mode, all its threads together.
-fn cpu_time_s(pid: u32) -> anyhow::Result<f64> {
-    let path = format!("/proc/{pid}/stat");
-    let stat = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let ticks = cpu_ticks(&stat).with_context(|| format!("{path} looks different: {stat}"))?;
-    // Both are far below 2^52, so nothing is lost.
-    #[allow(clippy::cast_precision_loss)]
-    Ok(ticks as f64 / clock_ticks_per_second() as f64)
-}
-
-/// Fields 14 and 15 of `/proc/<pid>/stat`. The second field is the name in parentheses, and may
-/// itself hold blanks and parentheses.
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    let (_, behind_name) = stat.rsplit_once(')')?;
-    let mut fields = behind_name
-        .split_whitespace()
-        .skip(11)
-        .map(str::parse::<u64>);
-    Some(fields.next()?.ok()? + fields.next()?.ok()?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cpu_time_is_user_and_kernel_time() {
-        let stat = "7 (a (b) c) S 1 7 7 0 -1 4194304 1 0 0 0 120 34 0 0 20 0 3 0 9 1 2";
-        assert_eq!(cpu_ticks(stat), Some(154));
-        assert_eq!(cpu_ticks("7 (a) S 1"), None);
-    }
 
     #[test]
     fn a_framed_message_has_its_length_in_front() {

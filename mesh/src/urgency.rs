@@ -27,6 +27,8 @@ pub enum Urgency {
     Nothing,
     /// At this time at the latest, monotonic microseconds.
     By(u64),
+    /// The same, and no decision depends on it: the limit was used up when it was last told.
+    Unhurried(u64),
     /// With the next datagrams. The larger the number, the sooner: growth as a multiple of what may stay
     /// unsent.
     Now(f64),
@@ -76,8 +78,13 @@ impl Circumstances<'_> {
             // Nobody lets another hit pass, with or without this news. It is told once more in time, so
             // that all that did pass is known everywhere, and then in no hurry.
             let was_over = half.total_when_sent >= u64::from(limit);
-            let factor = if was_over { OVER_FACTOR } else { 1 };
-            return after(staleness_us.saturating_mul(factor));
+            return if was_over {
+                let from_us = own.sent_us.unwrap_or(0);
+                let wait_us = staleness_us.saturating_mul(OVER_FACTOR);
+                Urgency::Unhurried(from_us.saturating_add(wait_us))
+            } else {
+                after(staleness_us)
+            };
         };
         #[allow(
             clippy::cast_precision_loss,
@@ -193,7 +200,7 @@ mod tests {
         };
         assert_eq!(
             urgency(was_over),
-            Urgency::By(1_000_000 + 10 * STALENESS_US)
+            Urgency::Unhurried(1_000_000 + 10 * STALENESS_US)
         );
     }
 

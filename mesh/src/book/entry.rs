@@ -31,6 +31,8 @@ pub struct Own {
     pub due_us: Option<u64>,
     /// Whether it is to be sent with the next datagrams.
     pub urgent: bool,
+    /// Whether no decision depends on what is unsent.
+    pub unhurried: bool,
     /// How urgent that is; see [`crate::urgency::Urgency::Now`].
     pub multiple: f64,
     /// What others counted since the overshoot was last estimated.
@@ -70,6 +72,7 @@ impl Entry {
                 sent_us: None,
                 due_us: None,
                 urgent: false,
+                unhurried: false,
                 multiple: 0.0,
                 others_growth: 0,
             },

@@ -34,9 +34,11 @@ impl Mesh {
         };
         let current = current_half(&entry.key, &entry.halves, now.unix_s());
         let limit = counters.limit(entry.own.rule);
-        match circumstances.urgency(&entry.own, &entry.halves, current, limit) {
+        let urgency = circumstances.urgency(&entry.own, &entry.halves, current, limit);
+        entry.own.unhurried = matches!(urgency, Urgency::Unhurried(_));
+        match urgency {
             Urgency::Nothing => return,
-            Urgency::By(due_us) => {
+            Urgency::By(due_us) | Urgency::Unhurried(due_us) => {
                 if !entry.own.urgent && entry.own.due_us.is_none_or(|known_us| due_us < known_us) {
                     entry.own.due_us = Some(due_us);
                     self.waiting.push(Reverse((due_us, id)));
@@ -132,6 +134,8 @@ impl Mesh {
         pack.clear();
         let mut packed = Vec::new();
         let mut since_us = now.monotonic_us;
+        // Since when the oldest change waits that a decision may depend on.
+        let mut awaited_us = None;
         while let Some(&id) = keys.peek() {
             let Some(entry) = self.book.entry(id) else {
                 keys.next();
@@ -154,6 +158,10 @@ impl Mesh {
                 break;
             }
             since_us = since_us.min(entry.own.changed_us.unwrap_or(since_us));
+            if !entry.own.unhurried {
+                let changed_us = entry.own.changed_us.unwrap_or(now.monotonic_us);
+                awaited_us = Some(awaited_us.unwrap_or(changed_us).min(changed_us));
+            }
             packed.push(id);
             keys.next();
         }
@@ -163,7 +171,9 @@ impl Mesh {
                 actor: None,
                 copy: false,
                 // The hits came in some time within the tick before they were noticed.
-                age_us: now.monotonic_us - since_us + self.settings.tick_us / 2,
+                age_us: awaited_us.map_or(0, |awaited_us: u64| {
+                    now.monotonic_us.saturating_sub(awaited_us) + self.settings.tick_us / 2
+                }),
             };
             let items = packed.iter().map(|&id| (OWN, id)).collect();
             let sent = self.send(

@@ -232,6 +232,7 @@ impl Mesh {
             self.join.note_part(index, now.monotonic_us);
         }
         if !head.copy
+            && head.age_us > 0
             && head.actor.is_none()
             && let Some(link) = link.and_then(|index| self.link_mut(index))
         {

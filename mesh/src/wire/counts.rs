@@ -45,7 +45,8 @@ pub struct Head {
     pub actor: Option<u64>,
     /// Whether these are no news, but a copy for a node that lacks them.
     pub copy: bool,
-    /// How long the oldest change among them has waited at the sender, microseconds.
+    /// How long the oldest change among them has waited at the sender, microseconds; 0 when no decision
+    /// depends on any of them.
     pub age_us: u64,
 }
 

@@ -23,7 +23,7 @@
 //! | 2 | membership | a payload of [`crate::membership`] |
 //! | 3 | acknowledgement | lower half of the session that sent what is acknowledged (4), Unix time of sending in microseconds (8), microseconds since the newest one arrived (varint), newest sequence (varint), then steps down to each older one (varints); 128 sequences at most |
 //! | 4 | heartbeat | number of the probe (varint), name: length (1), UTF-8 |
-//! | 5 | counts | flags (1): bit 0 = of another actor, bit 1 = a copy of old counts; the actor (8) if bit 0 is set; microseconds the oldest change in it has waited (varint); groups |
+//! | 5 | counts | flags (1): bit 0 = of another actor, bit 1 = a copy of old counts; the actor (8) if bit 0 is set; microseconds the oldest change in it has waited that a decision depends on, 0 for none (varint); groups |
 //! | | group | unit code (1), window (varint), how many entries (varint), the entries: fingerprint, high half (8), low half (8), count (varint) |
 //! | 6 | digest | flags (1): bit 0 = compare both ways; the actor (8); per unit and window, 64 at most: unit code (1), window (varint), 16 sums (4 each) |
 //! | 7 | want | the actor (8); per unit and window, 64 at most: unit code (1), window (varint), which of the 16 parts (2) |

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hivemind_mesh::membership::INCARNATION_MAX;
 use hivemind_mesh::seal::{KeyRing, OVERHEAD_BYTES, SealError, Sealer, SenderId};
 use hivemind_mesh::wire::sections::Hello;
 use hivemind_mesh::wire::{Kind, writer};
@@ -36,8 +37,8 @@ impl Forger<'_> {
     pub fn datagrams(&self, actor: u64, honest: &KeyRing) -> Result<Vec<Vec<u8>>, SealError> {
         let sender = SenderId {
             actor,
-            // As if it had been restarted often.
-            incarnation: 1_000,
+            // Of an earlier run than the one that is heard, they would be dropped without a closer look.
+            incarnation: INCARNATION_MAX,
             session: 1,
         };
         let hello = Hello {

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use hivemind_mesh::status::{PeerState, Status};
+use hivemind_mesh::seal::{add_key, generate_key_file, promote_key, retire_keys};
+use hivemind_mesh::status::{PeerState, PeerStatus, Status};
 use hivemind_shared::window::Unit;
 use serde_json::{Value, json};
 use xtask::lab::{Counting, Counts, Key, Lab, Node, Place, as_root_of_a_namespace};
@@ -59,13 +60,44 @@ pub async fn hosts(number: u8, requests_per_day: u32) -> anyhow::Result<Lab> {
 /// With meshd's own words when one does not start or they do not find each other.
 pub async fn cluster(number: u8, requests_per_day: u32) -> anyhow::Result<Lab> {
     let lab = hosts(number, requests_per_day).await?;
-    for node in &lab.nodes {
-        let section = member(&lab, "lab", &key_file(node, &[KEY_A])?);
-        node.set_mesh(section).await;
-        node.start().await?;
-    }
-    all_see_all(&lab.nodes).await?;
+    start_members(&lab, &lab.nodes).await?;
     Ok(lab)
+}
+
+/// Makes these hosts a cluster, which everyone finds by the first host's address.
+///
+/// # Errors
+///
+/// With meshd's own words when one does not start or they do not find each other.
+pub async fn start_members(lab: &Lab, nodes: &[Node]) -> anyhow::Result<()> {
+    let [keys, ..] = key_files()?;
+    for node in nodes {
+        node.set_mesh(member(lab, "lab", &write_keys(node, &keys)?))
+            .await;
+    }
+    start_together(nodes).await?;
+    all_see_all(nodes).await
+}
+
+/// Starts these hosts' daemons. The first one knows of nobody, and is ready before its patience ends
+/// only because the next one comes along.
+///
+/// # Errors
+///
+/// With meshd's own words when one does not start.
+pub async fn start_together(nodes: &[Node]) -> anyhow::Result<()> {
+    let Some((first, rest)) = nodes.split_first() else {
+        return Ok(());
+    };
+    let others = async {
+        for node in rest {
+            node.start().await?;
+        }
+        anyhow::Ok(())
+    };
+    let (first, others) = tokio::join!(first.start(), others);
+    first?;
+    others
 }
 
 /// The section `mesh` of a member of a cluster, who finds the others by the first host's address.
@@ -77,26 +109,29 @@ pub fn member(lab: &Lab, cluster: &str, key_file: &Path) -> Value {
     })
 }
 
-/// A secret to seal with, as a key file has it.
-pub const KEY_A: &str = "4a1f0c8e2b7d9356f1e0d4c3b2a190877665544332211000ffeeddccbbaa9988";
+/// A cluster's key files: before its seal key is changed, and after each of the three steps of that.
+/// The key to name counters with is the same in all of them.
+///
+/// # Errors
+///
+/// Never, as long as the files can be changed at all.
+pub fn key_files() -> anyhow::Result<[String; 4]> {
+    let before = generate_key_file(&[0x4a; 48]);
+    let added = add_key(&before, &[0x9c; 32])?;
+    let promoted = promote_key(&added)?;
+    let retired = retire_keys(&promoted)?;
+    Ok([before, added, promoted, retired])
+}
 
-/// Another.
-pub const KEY_B: &str = "9c3e5a7b1d2f40618293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5c6d7e8f9";
-
-/// Writes this host's key file, in one step: the first key is the one to seal with. All hosts have the
-/// same key to name counters with.
+/// Writes this host's key file, in one step.
 ///
 /// # Errors
 ///
 /// When the file cannot be written.
-pub fn key_file(node: &Node, seals: &[&str]) -> anyhow::Result<PathBuf> {
+pub fn write_keys(node: &Node, text: &str) -> anyhow::Result<PathBuf> {
     let path = node.dir().join("mesh.keys");
     let draft = node.dir().join("mesh.keys.draft");
-    let seals: String = seals.iter().map(|it| format!("seal {it}\n")).collect();
-    fs::write(
-        &draft,
-        format!("hash 00112233445566778899aabbccddeeff\n{seals}"),
-    )?;
+    fs::write(&draft, text)?;
     fs::set_permissions(&draft, Permissions::from_mode(0o600))?;
     fs::rename(draft, &path)?;
     Ok(path)
@@ -124,13 +159,14 @@ pub async fn all_see_all(nodes: &[Node]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits until this host counts this many peers as present.
+/// Waits until this host counts this many peers as present, and is in doubt about none.
 ///
 /// # Errors
 ///
 /// With what it last said about them.
 pub async fn sees(node: &Node, peers: usize) -> anyhow::Result<Status> {
-    let wanted = |status: &Status| present(status) == peers;
+    let doubtful = |it: &PeerStatus| it.state == PeerState::Suspect;
+    let wanted = |status: &Status| present(status) == peers && !status.peers.iter().any(doubtful);
     peers_until(node, &format!("{peers} peers to be there"), wanted).await
 }
 
@@ -185,22 +221,22 @@ pub async fn agree_on(nodes: &[Node], key: &Key, hits: u64) -> anyhow::Result<()
     Ok(until_ok(what, CLUSTER_PATIENCE, look).await?)
 }
 
-/// Waits until all hosts know of exactly this many hits, lets news go once more from everyone to
+/// Waits until these hosts know of exactly this many hits, lets news go once more from everyone to
 /// everyone, and looks again: a count that came too often is noticed, too.
 ///
 /// # Errors
 ///
 /// With what each host knows instead.
-pub async fn agree_for_good_on(lab: &Lab, key: &Key, hits: u64) -> anyhow::Result<()> {
+pub async fn agree_for_good_on(nodes: &[Node], key: &Key, hits: u64) -> anyhow::Result<()> {
     static ROUND: AtomicU32 = AtomicU32::new(0);
-    agree_on(&lab.nodes, key, hits).await?;
+    agree_on(nodes, key, hits).await?;
     let round = ROUND.fetch_add(1, Ordering::Relaxed);
     let news = user(&format!("news {round}"));
-    for node in &lab.nodes {
+    for node in nodes {
         node.worker().hit(&news)?;
     }
-    agree_on(&lab.nodes, &news, lab.nodes.len() as u64).await?;
-    for node in &lab.nodes {
+    agree_on(nodes, &news, nodes.len() as u64).await?;
+    for node in nodes {
         let counts = node.worker().counts(key)?;
         ensure!(
             counts.total() == hits,

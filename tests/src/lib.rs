@@ -8,4 +8,5 @@
 
 pub mod cluster;
 pub mod conformance;
+pub mod flood;
 pub mod harness;

@@ -1,9 +1,9 @@
 //! Hosts that share their counts, on a network that does what networks do.
 
 use hivemind_tests::cluster::{
-    KEY_A, NO_LIMIT, agree_for_good_on, agree_on, all_ready, all_see_all, cluster,
-    count_everywhere, counted_here, drops, hosts, in_lab, key_file, member, peers_until, sees,
-    stop_counting, user,
+    NO_LIMIT, agree_for_good_on, agree_on, all_ready, all_see_all, cluster, count_everywhere,
+    counted_here, drops, hosts, in_lab, key_files, member, peers_until, sees, start_together,
+    stop_counting, user, write_keys,
 };
 use serde_json::json;
 use xtask::lab::{Counts, Impairment};
@@ -15,7 +15,7 @@ fn hosts_find_each_other_by_one_address_and_see_each_others_hits() -> anyhow::Re
         let lab = cluster(3, NO_LIMIT).await?;
         let key = user("alice");
         assert!(lab.nodes[0].worker().hit(&key)?);
-        agree_for_good_on(&lab, &key, 1).await?;
+        agree_for_good_on(&lab.nodes, &key, 1).await?;
         let counts = |local, remote| Counts { local, remote };
         assert_eq!(lab.nodes[0].worker().counts(&key)?, counts(1, 0));
         assert_eq!(lab.nodes[1].worker().counts(&key)?, counts(0, 1));
@@ -64,7 +64,7 @@ fn counts_agree_exactly_over_a_network_that_loses_doubles_and_mixes_up() -> anyh
         for node in &lab.nodes {
             counted_here(node, &key, 1_000).await?;
         }
-        agree_for_good_on(&lab, &key, stop_counting(counting)).await?;
+        agree_for_good_on(&lab.nodes, &key, stop_counting(counting)).await?;
         let counters = lab.wire.counters(0, 1);
         assert!(counters.lost > 0 && counters.doubled > 0, "{counters:?}");
         Ok(())
@@ -92,7 +92,7 @@ fn both_sides_of_a_partition_go_on_and_agree_exactly_afterwards() -> anyhow::Res
         all_ready(&lab.nodes).await?;
         lab.wire.heal();
         all_see_all(&lab.nodes).await?;
-        agree_for_good_on(&lab, &key, 185).await
+        agree_for_good_on(&lab.nodes, &key, 185).await
     })
 }
 
@@ -117,7 +117,7 @@ fn a_link_that_is_dead_in_one_direction_disturbs_no_third_host() -> anyhow::Resu
         all_ready(&lab.nodes).await?;
         assert!(lab.wire.counters(0, 1).lost > 0, "{:?}", lab.wire);
         lab.wire.set(0, 1, Impairment::NONE);
-        agree_for_good_on(&lab, &key, hits).await
+        agree_for_good_on(&lab.nodes, &key, hits).await
     })
 }
 
@@ -127,23 +127,28 @@ fn clusters_with_different_names_and_the_same_key_stay_apart() -> anyhow::Result
     in_lab(name, async || {
         let lab = hosts(4, NO_LIMIT).await?;
         let addresses = [&lab.nodes[0], &lab.nodes[2]].map(|node| node.mesh_address());
+        let [keys, ..] = key_files()?;
         for (index, node) in lab.nodes.iter().enumerate() {
             let cluster = if index < 2 { "one" } else { "other" };
-            let mut section = member(&lab, cluster, &key_file(node, &[KEY_A])?);
+            let mut section = member(&lab, cluster, &write_keys(node, &keys)?);
             // A mistake an operator can make: the addresses of both.
             section["bootstrap_peers"] = json!(addresses);
             node.set_mesh(section).await;
-            node.start().await?;
         }
         let (one, other) = lab.nodes.split_at(2);
+        start_together(one).await?;
+        start_together(other).await?;
         all_see_all(one).await?;
         all_see_all(other).await?;
 
         let key = user("frank");
         one[0].worker().hits(&key, 10)?;
         other[0].worker().hits(&key, 5)?;
-        for node in [&one[0], &other[0]] {
+        // Who starts now, with counts about, says hello to both.
+        for (node, comer) in [(&one[0], &other[1]), (&other[0], &one[1])] {
             let before = drops(&node.peers().await?, "other_cluster");
+            comer.kill().await?;
+            comer.start().await?;
             let what = "more datagrams of the other cluster";
             peers_until(node, what, |it| drops(it, "other_cluster") > before).await?;
         }

@@ -1,12 +1,16 @@
 //! Daemons of a cluster that are killed, frozen, or lose their region, while hits are counted.
 
 use std::pin::pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use anyhow::ensure;
+use hivemind_mesh::status::{PeerState, PeerStatus, Status};
 use hivemind_tests::cluster::{
     NO_LIMIT, agree_for_good_on, agree_on, all_ready, all_see_all, cluster, count_everywhere,
-    counted_here, in_lab, load_on, sees, stop_counting, user,
+    counted_here, in_lab, key_files, load_on, member, peers_until, present, sees, stop_counting,
+    user, write_keys,
 };
+use serde_json::json;
 use xtask::lab::Counts;
 use xtask::load::Report;
 use xtask::site::MODULE;
@@ -27,7 +31,7 @@ fn no_count_is_lost_when_any_daemon_is_killed() -> anyhow::Result<()> {
             victim.start().await?;
         }
         let hits = stop_counting(counting);
-        agree_for_good_on(&lab, &key, hits).await
+        agree_for_good_on(&lab.nodes, &key, hits).await
     })
 }
 
@@ -46,7 +50,7 @@ fn a_host_that_lost_its_region_gets_its_counts_back() -> anyhow::Result<()> {
             unlucky.kill().await?;
             std::fs::remove_file(unlucky.region())?;
             unlucky.start().await?;
-            agree_for_good_on(&lab, &key, 30).await?;
+            agree_for_good_on(&lab.nodes, &key, 30).await?;
             // What it counted before is somebody else's now: another actor's.
             let counts = unlucky.worker().counts(&key)?;
             assert_eq!(
@@ -57,7 +61,7 @@ fn a_host_that_lost_its_region_gets_its_counts_back() -> anyhow::Result<()> {
                 }
             );
             unlucky.worker().hits(&key, 5)?;
-            agree_for_good_on(&lab, &key, 35).await
+            agree_for_good_on(&lab.nodes, &key, 35).await
         },
     )
 }
@@ -85,7 +89,7 @@ fn a_rolling_restart_loses_no_count_and_makes_no_other_host_unready() -> anyhow:
         }
         all_ready(&lab.nodes).await?;
         let hits = stop_counting(counting);
-        agree_for_good_on(&lab, &key, hits).await
+        agree_for_good_on(&lab.nodes, &key, hits).await
     })
 }
 
@@ -103,7 +107,56 @@ fn a_daemon_that_was_frozen_until_it_was_given_up_comes_back() -> anyhow::Result
         lab.nodes[2].thaw().await?;
         all_see_all(&lab.nodes).await?;
         let hits = stop_counting(counting);
-        agree_for_good_on(&lab, &key, hits).await
+        agree_for_good_on(&lab.nodes, &key, hits).await
+    })
+}
+
+#[test]
+fn a_host_that_comes_back_at_another_address_is_found_there() -> anyhow::Result<()> {
+    /// Longer than it takes the others to find out that nobody is at the old address any more.
+    const LATE_NEWS: Duration = Duration::from_secs(5);
+    let name = "a_host_that_comes_back_at_another_address_is_found_there";
+    in_lab(name, async || {
+        let lab = cluster(3, NO_LIMIT).await?;
+        let key = user("frank");
+        let counting = count_everywhere(&lab.nodes, &key)?;
+        let [first, moving, third] = &lab.nodes[..] else {
+            unreachable!("three hosts");
+        };
+        let actor = moving.peers().await?.actor;
+        let mut moved = moving.mesh_address();
+        let [keys, ..] = key_files()?;
+        for is_killed in [true, false] {
+            if is_killed {
+                moving.kill().await?;
+            } else {
+                assert!(moving.stop().await?.success());
+            }
+            moved.set_port(moved.port() + 1);
+            let mut section = member(&lab, "lab", &write_keys(moving, &keys)?);
+            section["bind"] = json!(moved);
+            moving.set_mesh(section).await;
+            moving.start().await?;
+            let is_there = |status: &Status| {
+                let it = status.peers.iter().find(|it| it.actor == actor);
+                present(status) == 2 && it.is_some_and(|it| it.address == moved)
+            };
+            for node in [first, third] {
+                peers_until(node, "the host at its new address", is_there).await?;
+            }
+            let until = Instant::now() + LATE_NEWS;
+            while Instant::now() < until {
+                for node in [first, third] {
+                    let status = node.peers().await?;
+                    let down = |it: &PeerStatus| it.state == PeerState::Down;
+                    ensure!(!status.peers.iter().any(down), "{status:?}");
+                }
+                all_ready(&lab.nodes).await?;
+            }
+        }
+        let hits = stop_counting(counting);
+        agree_for_good_on(&lab.nodes, &key, hits).await?;
+        all_see_all(&lab.nodes).await
     })
 }
 
@@ -147,7 +200,7 @@ fn envoys_admit_no_more_than_limit_and_bound_whatever_was_killed_before() -> any
             unanswered.is_some_and(|it| it <= CONNECTIONS as u64),
             "{counted:?}, {doomed:?}"
         );
-        agree_for_good_on(&lab, &key, counted.iter().sum()).await?;
+        agree_for_good_on(&lab.nodes, &key, counted.iter().sum()).await?;
 
         let first = lab.nodes[0].proxy("first-again", 1).await?;
         let again = load_on(&first, MODULE, "erin")?.connections(CONNECTIONS);
@@ -160,7 +213,7 @@ fn envoys_admit_no_more_than_limit_and_bound_whatever_was_killed_before() -> any
             total.add(&running.finish().await);
         }
         assert_eq!((total.answered(), total.failed), (16_000, 0));
-        agree_for_good_on(&lab, &key, counted.iter().sum::<u64>() + 16_000).await?;
+        agree_for_good_on(&lab.nodes, &key, counted.iter().sum::<u64>() + 16_000).await?;
 
         let passed = (doomed.passed() + steady.passed() + total.passed()) as f64;
         let limit = f64::from(LIMIT);

@@ -94,14 +94,17 @@ impl Node {
         &self.dir
     }
 
-    /// Where peers reach its meshd.
+    /// Where peers reach its meshd, unless `bind` was set to something else.
     pub fn mesh_address(&self) -> SocketAddr {
         (IpAddr::V4(self.host.address()), MESH_PORT).into()
     }
 
-    /// What the service file says under `mesh`, from meshd's next start on. `bind` is put in.
+    /// What the service file says under `mesh`, from meshd's next start on. `bind` is put in
+    /// where it is missing.
     pub async fn set_mesh(&self, mut section: Value) {
-        section["bind"] = json!(self.mesh_address());
+        if section.get("bind").is_none() {
+            section["bind"] = json!(self.mesh_address());
+        }
         self.site.lock().await.set_mesh(section);
     }
 

@@ -74,6 +74,8 @@ pub struct Mesh {
     gossip_from: u64,
     /// Probes that were lost since the last tick.
     lost_probes: Vec<(LinkIndex, u64)>,
+    /// When a stranger was last greeted, monotonic microseconds.
+    greeted_us: Option<u64>,
     /// When there was no room for a peer's key last, monotonic microseconds.
     no_room_us: Option<u64>,
     /// Whether the keys are secret.
@@ -134,6 +136,7 @@ impl Mesh {
             gossip_from: 0,
             lost_probes: Vec::new(),
             no_room_us: None,
+            greeted_us: None,
             sealed: keys.is_secret(),
             last: now,
             settings,

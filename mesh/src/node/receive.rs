@@ -15,7 +15,10 @@ use crate::outbox::Outbox;
 use crate::seal::SenderId;
 use crate::time::Now;
 use crate::wire::sections::{self, Ack, Digest, Heartbeat, Hello, SnapshotEnd, Summary, Want};
-use crate::wire::{Body, Malformed, Section, counts};
+use crate::wire::{Body, Kind, Malformed, Section, counts};
+
+/// How often a stranger is greeted, microseconds.
+const GREETING_US: u64 = 500_000;
 
 /// Who sent a datagram, and how it came.
 #[derive(Clone, Copy)]
@@ -57,6 +60,9 @@ impl Mesh {
                 link.note_arrival(opened.sequence, now.monotonic_us);
             }
         }
+        if link.is_none() && body.kind != Some(Kind::Hello) {
+            self.greet(now, from, out);
+        }
         let envelope = Envelope { sender, from, link };
         // These are answered at once: one datagram is not to make many.
         let mut answered = [false; 2];
@@ -73,6 +79,18 @@ impl Mesh {
             if read.is_err() {
                 return self.drops.add(DropCause::BadContent);
             }
+        }
+    }
+
+    /// Says hello to a member of the cluster that takes this node for one it knows: before a restart it did
+    /// so, and this run knows nobody yet. Not often, for a recorded datagram could have come from anywhere.
+    fn greet(&mut self, now: Now, stranger: SocketAddr, out: &mut Outbox) {
+        let is_due = self
+            .greeted_us
+            .is_none_or(|greeted_us| now.monotonic_us.saturating_sub(greeted_us) >= GREETING_US);
+        if is_due {
+            self.greeted_us = Some(now.monotonic_us);
+            self.send_hello(stranger, true, out);
         }
     }
 

@@ -355,3 +355,12 @@ fn a_clock_that_was_set_leads_to_a_new_snapshot() {
         });
     }
 }
+
+#[test]
+fn a_restarted_node_that_was_told_nobody_is_found_by_those_who_knew_it() {
+    let mut lab = Lab::joined(&[1, 2]);
+    lab.start(1, 2);
+    lab.run_ms(1_500);
+    assert!(lab.nodes[&1].mesh.is_joined());
+    assert_eq!(lab.nodes[&1].mesh.up.len(), 1);
+}

@@ -1,27 +1,19 @@
 //! A load client: many requests over a few connections that are kept alive, answers counted by
 //! status.
 
+mod connection;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
-use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{HOST, HeaderName, HeaderValue, InvalidHeaderName, InvalidHeaderValue};
-use hyper::{HeaderMap, Request, StatusCode};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use hyper::{HeaderMap, StatusCode};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
 
-/// How long one request may take before it counts as failed.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a connection rests after a failure, so that a dead server is not a busy loop.
-const REST_AFTER_FAILURE: Duration = Duration::from_millis(1);
+use connection::{Connection, Shared};
 
 /// What to send, and to whom.
 #[derive(Clone, Debug)]
@@ -29,6 +21,8 @@ pub struct Load {
     target: SocketAddr,
     connections: usize,
     headers: HeaderMap,
+    /// Between two requests, over all connections; zero for as fast as answers come.
+    interval: Duration,
 }
 
 /// A header of a load is not one.
@@ -50,12 +44,20 @@ impl Load {
             target,
             connections: 1,
             headers,
+            interval: Duration::ZERO,
         }
     }
 
     /// Sends over this many connections at once, one request each at a time.
     pub fn connections(mut self, connections: usize) -> Self {
         self.connections = connections.max(1);
+        self
+    }
+
+    /// Sends one request every `interval`, all connections together, as far as answers come in time: what
+    /// was held up is made up for.
+    pub fn every(mut self, interval: Duration) -> Self {
+        self.interval = interval;
         self
     }
 
@@ -77,10 +79,7 @@ impl Load {
 
     /// Begins to send `requests` requests ([`usize::MAX`]: until it is stopped).
     pub fn start(&self, requests: usize) -> Running {
-        let shared = Arc::new(Shared {
-            unsent: AtomicUsize::new(requests),
-            answered: AtomicUsize::new(0),
-        });
+        let shared = Arc::new(Shared::new(requests, self.interval));
         let mut connections = JoinSet::new();
         for _ in 0..self.connections {
             connections.spawn(Connection::new(self, Arc::clone(&shared)).run());
@@ -105,6 +104,16 @@ impl Running {
     /// How many requests have been answered so far, whatever the answer.
     pub fn answered(&self) -> usize {
         self.shared.answered.load(Ordering::Relaxed)
+    }
+
+    /// How many of these said that a limit is reached.
+    pub fn limited(&self) -> usize {
+        self.shared.limited.load(Ordering::Relaxed)
+    }
+
+    /// Answers a second so far.
+    pub fn rate(&self) -> f64 {
+        self.answered() as f64 / self.begin.elapsed().as_secs_f64()
     }
 
     /// Sends no more, and waits for the answers that are due.
@@ -170,97 +179,10 @@ impl Report {
     }
 }
 
-/// What the connections of a load have in common.
-#[derive(Debug)]
-struct Shared {
-    unsent: AtomicUsize,
-    answered: AtomicUsize,
-}
-
-impl Shared {
-    /// Takes one of the requests that are still to be sent.
-    fn take(&self) -> bool {
-        let less = |unsent: usize| unsent.checked_sub(1);
-        self.unsent
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less)
-            .is_ok()
-    }
-}
-
-type Sender = SendRequest<Empty<Bytes>>;
-
-struct Connection {
-    target: SocketAddr,
-    headers: HeaderMap,
-    shared: Arc<Shared>,
-    /// Set while there is a connection that may still be good.
-    sender: Option<Sender>,
-}
-
-impl Connection {
-    fn new(load: &Load, shared: Arc<Shared>) -> Self {
-        Self {
-            target: load.target,
-            headers: load.headers.clone(),
-            shared,
-            sender: None,
-        }
-    }
-
-    async fn run(mut self) -> Report {
-        let mut report = Report::default();
-        while self.shared.take() {
-            match timeout(TIMEOUT, self.exchange()).await {
-                Ok(Some(status)) => {
-                    *report.statuses.entry(status.as_u16()).or_default() += 1;
-                    self.shared.answered.fetch_add(1, Ordering::Relaxed);
-                }
-                Ok(None) | Err(_) => {
-                    report.failed += 1;
-                    self.sender = None;
-                    sleep(REST_AFTER_FAILURE).await;
-                }
-            }
-        }
-        report
-    }
-
-    /// One request and its answer, the whole body read. None when there was no whole answer.
-    async fn exchange(&mut self) -> Option<StatusCode> {
-        // A server may close a connection between two requests; that is no failure of either.
-        if let Some(sender) = &mut self.sender
-            && sender.ready().await.is_err()
-        {
-            self.sender = None;
-        }
-        let sender = match &mut self.sender {
-            Some(sender) => sender,
-            none => none.insert(connect(self.target).await?),
-        };
-        let mut request = Request::new(Empty::new());
-        request.headers_mut().clone_from(&self.headers);
-        let response = sender.send_request(request).await.ok()?;
-        let status = response.status();
-        let mut body = response.into_body();
-        while let Some(frame) = body.frame().await {
-            frame.ok()?;
-        }
-        Some(status)
-    }
-}
-
-async fn connect(target: SocketAddr) -> Option<Sender> {
-    let stream = TcpStream::connect(target).await.ok()?;
-    // Without this, small requests wait for the acknowledgement of the one before.
-    stream.set_nodelay(true).ok()?;
-    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-    // Ends by itself when the sender is dropped.
-    tokio::spawn(connection);
-    Some(sender)
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
     use crate::upstream::Upstream;
     use crate::wait::{PATIENCE, until};
@@ -274,6 +196,16 @@ mod tests {
             .await;
         assert_eq!((report.passed(), report.failed), (1_000, 0));
         assert_eq!(upstream.answered(), 1_000);
+    }
+
+    #[tokio::test]
+    async fn a_paced_load_takes_its_time() {
+        let upstream = Upstream::start().await.unwrap();
+        let load = Load::new(upstream.address()).connections(4);
+        let report = load.every(Duration::from_millis(1)).run(50).await;
+        assert_eq!(report.passed(), 50);
+        // The 50th is due 49 intervals after the first; it may be later, but never sooner.
+        assert!(report.elapsed >= Duration::from_millis(49), "{report:?}");
     }
 
     #[tokio::test]

@@ -12,7 +12,8 @@ use crate::status::RuleOvershoot;
 #[derive(Debug, Default)]
 pub(crate) struct Overshoot {
     grown: Vec<KeyId>,
-    estimated_us: u64,
+    /// When rates were made last; nothing before the first time, for then there is no time span yet.
+    estimated_us: Option<u64>,
     /// By statistics index of the rule: hits a second that others counted on its busiest key.
     rates: BTreeMap<u32, u64>,
 }
@@ -30,8 +31,10 @@ impl Overshoot {
 
     /// Makes rates of what was noted since the last time.
     pub(crate) fn estimate(&mut self, book: &mut Book, now_us: u64) {
-        let elapsed_us = now_us.saturating_sub(self.estimated_us).max(1);
-        self.estimated_us = now_us;
+        let Some(before_us) = self.estimated_us.replace(now_us) else {
+            return;
+        };
+        let elapsed_us = now_us.saturating_sub(before_us).max(1);
         self.rates.clear();
         for key in self.grown.drain(..) {
             let Some(entry) = book.entry_mut(key) else {
@@ -69,8 +72,10 @@ mod tests {
         let mut book = Book::new(1, 10);
         let key = some_key(&mut book);
         let mut overshoot = Overshoot::default();
-        overshoot.estimate(&mut book, 1_000_000);
         overshoot.note(&mut book, key, 300);
+        // How long that took is not known; the next time it is.
+        overshoot.estimate(&mut book, 1_000_000);
+        assert_eq!(overshoot.status(10_000), []);
         overshoot.note(&mut book, key, 200);
         overshoot.estimate(&mut book, 3_000_000);
         // 250 a second, for 10 ms; part of a hit is a hit.

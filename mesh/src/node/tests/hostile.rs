@@ -7,7 +7,7 @@ use crate::drops::DropCause;
 use crate::seal::{KeyRing, OVERHEAD_BYTES, Sealer, SenderId};
 use crate::settings::Settings;
 use crate::wire::counts::{Entry, Head, Pack};
-use crate::wire::sections::{Digest, DigestGroup, Hello, PARTS, WANT, Want};
+use crate::wire::sections::{Digest, DigestGroup, Hello, PARTS, WANT, Want, WantGroup};
 use crate::wire::{HEAD_BYTES, Kind, writer};
 
 fn ring(byte: u8) -> KeyRing {
@@ -134,6 +134,32 @@ fn counts_of_windows_that_are_not_near_are_dropped_and_counted() {
 }
 
 #[test]
+fn nobody_knows_better_than_a_node_what_it_counted() {
+    let mut lab = Lab::joined(&[1, 2]);
+    let day = key(1, Unit::Day);
+    lab.hit(1, &day, 1);
+    lab.run_ms(10);
+    let window = day.unit.window_at(lab.now.unix_s()).number();
+    let mut pack = Pack::new(1_000);
+    let count = 50;
+    assert!(pack.push(Entry {
+        key: day,
+        window,
+        count
+    }));
+    let head = Head {
+        actor: Some(1),
+        copy: true,
+        age_us: 0,
+    };
+    let mut sealer = lab.sealer(2);
+    let datagram = seal(&mut sealer, Kind::Bulk, |body| pack.write(body, head));
+    lab.say(1, address(2), &datagram);
+    assert_eq!(lab.remote(1, &day), 0);
+    assert_eq!(lab.nodes[&1].mesh.status(lab.now).actors, 1);
+}
+
+#[test]
 fn content_without_sense_is_counted_and_what_came_before_it_is_used() {
     let mut lab = Lab::joined(&[1, 2]);
     let day = key(1, Unit::Day);
@@ -197,8 +223,38 @@ fn a_window_is_asked_for_once_whatever_is_said_about_it() {
 }
 
 #[test]
+fn a_peer_that_acknowledges_nothing_is_not_flooded() {
+    let mut lab = Lab::joined(&[1, 2]);
+    (0..20_000).for_each(|number| lab.hit(1, &key(number, Unit::Day), 1));
+    lab.run_ms(3_000);
+    let mut sealer = lab.sealer(2);
+    let group = WantGroup {
+        unit: Unit::Day,
+        window: Unit::Day.window_at(lab.now.unix_s()).number(),
+        parts: u16::MAX,
+    };
+    let want = Want {
+        actor: 1,
+        groups: vec![group],
+    };
+    let datagram = seal(&mut sealer, Kind::Sync, |body| want.write(body));
+    lab.say(1, address(2), &datagram);
+    let bulk = |lab: &mut Lab| {
+        let parcels = lab.tick();
+        parcels
+            .iter()
+            .filter(|parcel| parcel.is(Kind::Bulk))
+            .count()
+    };
+    assert!((60..=64).contains(&bulk(&mut lab)));
+    // What is lost is sent again, the less the longer nothing comes back.
+    (0..400).for_each(|_| assert!(bulk(&mut lab) <= 64));
+    assert!((0..20).map(|_| bulk(&mut lab)).sum::<usize>() <= 1);
+}
+
+#[test]
 fn a_question_has_a_bound() {
-    let group = |part| crate::wire::sections::WantGroup {
+    let group = |part| WantGroup {
         unit: Unit::Day,
         window: 1,
         parts: part,

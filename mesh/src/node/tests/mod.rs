@@ -107,6 +107,24 @@ fn a_peer_that_lost_everything_gets_everything_again() {
 }
 
 #[test]
+fn a_restarted_node_goes_on_with_the_counts_of_its_region() {
+    let mut lab = Lab::joined(&[1, 2]);
+    let day = key(1, Unit::Day);
+    lab.hit(1, &day, 3);
+    lab.hit(2, &day, 4);
+    lab.run_ms(100);
+    // A hit that nobody was told of.
+    lab.hit(2, &day, 1);
+    lab.run_lossy_ms(5, &mut |_| true);
+    lab.restart(2, 2);
+    lab.join(2, 1);
+    lab.run_until("it is told", |lab| lab.remote(1, &day) == 5);
+    lab.hit(2, &day, 1);
+    lab.run_ms(1_000);
+    assert_eq!((lab.remote(1, &day), lab.remote(2, &day)), (6, 3));
+}
+
+#[test]
 fn another_run_of_a_peer_is_told_at_its_first_word_what_was_counted_here() {
     let mut lab = Lab::joined(&[1, 2]);
     lab.hit(1, &key(1, Unit::Day), 1);
@@ -221,8 +239,7 @@ fn the_end_of_a_snapshot_that_was_lost_does_not_take_the_place_of_the_next_ones(
 }
 
 /// The counts of node 3, which is gone, reach node 2 by way of node 1.
-fn gossip_heals(settings: Settings, units: &[Unit]) {
-    let mut lab = Lab::joined_with(&[1, 2, 3], settings);
+fn gossip_heals(mut lab: Lab, units: &[Unit]) {
     // Something that both have, so that both have sums to compare.
     for &unit in units {
         lab.hit(3, &key(2, unit), 1);
@@ -248,14 +265,18 @@ fn gossip_heals(settings: Settings, units: &[Unit]) {
 
 #[test]
 fn what_one_peer_alone_heard_of_a_silent_node_is_gossiped() {
-    gossip_heals(Settings::new(CLUSTER), &[Unit::Hour]);
+    gossip_heals(Lab::joined(&[1, 2, 3]), &[Unit::Hour]);
 }
 
 #[test]
 fn more_sums_of_a_silent_node_than_fit_in_a_datagram_are_gossiped_too() {
     let mut settings = Settings::new(CLUSTER);
     settings.datagram_bytes_max = 512;
-    gossip_heals(settings, &Unit::ALL);
+    let mut lab = Lab::joined_with(&[1, 2, 3], settings);
+    // Six fit, and there are two of minutes.
+    lab.hit(3, &key(2, Unit::Minute), 1);
+    lab.run_ms(60_000);
+    gossip_heals(lab, &Unit::ALL);
 }
 
 #[test]

@@ -9,6 +9,7 @@ use hivemind_mesh::status::Status;
 use crate::bound::Overshoot;
 use crate::failure::{Difference, Failure};
 use crate::host::Host;
+use crate::tally::Tally;
 use crate::time::SECOND_US;
 use crate::traffic::Traffic;
 use crate::world::World;
@@ -184,6 +185,18 @@ pub fn overshoots(overshoots: impl IntoIterator<Item = (String, Overshoot)>) -> 
         .filter(|(_, overshoot)| overshoot.is_broken())
         .max_by_key(|(_, overshoot)| overshoot.beyond() - overshoot.bound)
         .map(|(place, overshoot)| Failure::Overshoot { place, overshoot })
+}
+
+/// Nobody was refused while all nodes together were within the limit. Of many failures the worst is
+/// reported.
+pub fn early(windows: impl IntoIterator<Item = (String, Tally)>) -> Option<Failure> {
+    let worst = windows.into_iter().max_by_key(|(_, tally)| tally.early);
+    worst
+        .filter(|(_, tally)| tally.early > 0)
+        .map(|(place, tally)| Failure::Early {
+            place,
+            hits: tally.early,
+        })
 }
 
 /// The longest way of a hit that mattered stays within what is allowed.

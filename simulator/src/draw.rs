@@ -5,6 +5,7 @@ use hivemind_shared::window::Unit;
 
 use crate::fault::{Fault, TimedFault};
 use crate::network::Quality;
+use crate::pace::Pace;
 use crate::random::{Seed, Stream};
 use crate::scenario::{Scenario, WARM_UP_US};
 use crate::time::{MILLISECOND_US, SECOND_US, whole};
@@ -95,6 +96,7 @@ fn demand(random: &mut Stream, nodes: usize) -> Demand {
         requests_per_s: random.between_log(10.0, 1_500.0),
         hits: if random.chance(0.2) { 3 } else { 1 },
         spread,
+        pace: Pace::Steady,
         order: Order::Random,
         from_us: WARM_UP_US + random.between(0, SECOND_US),
     }

@@ -28,6 +28,13 @@ pub enum Failure {
         /// By how much.
         overshoot: Overshoot,
     },
+    /// Requests were refused although all nodes together were within the limit.
+    Early {
+        /// The key and its window.
+        place: String,
+        /// Hits that were refused.
+        hits: u64,
+    },
     /// A hit took longer to the other nodes than it may.
     Stale {
         /// The longest, microseconds.
@@ -151,6 +158,10 @@ impl fmt::Display for Failure {
                 overshoot.beyond(),
                 ms(overshoot.staleness_us),
                 overshoot.bound
+            ),
+            Self::Early { place, hits } => write!(
+                f,
+                "{place}: {hits} hits were refused although the limit was not used up"
             ),
             Self::Stale {
                 longest_us,

@@ -14,6 +14,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod aged;
+pub mod aged_view;
 pub mod bound;
 pub mod checks;
 pub mod clock;
@@ -25,12 +27,14 @@ pub mod host;
 pub mod keys;
 pub mod named;
 pub mod network;
+pub mod pace;
 pub mod payloads;
 pub mod queue;
 pub mod random;
 pub mod report;
 pub mod run;
 pub mod scenario;
+pub mod tally;
 pub mod time;
 pub mod trace;
 pub mod traffic;

@@ -5,6 +5,7 @@ use hivemind_shared::window::Unit;
 
 use crate::fault::{Fault, TimedFault};
 use crate::network::Quality;
+use crate::pace::Pace;
 use crate::scenario::{Scenario, WARM_UP_US};
 use crate::time::{MILLISECOND_US, SECOND_US};
 use crate::workload::{Demand, Order, Spread};
@@ -92,6 +93,7 @@ fn usual(name: &str, seed: u64, size: Size, nodes: usize) -> Scenario {
         requests_per_s,
         hits: 1,
         spread,
+        pace: Pace::Steady,
         order: Order::Random,
         from_us: WARM_UP_US,
     };
@@ -271,6 +273,7 @@ fn idle_keys(seed: u64, size: Size) -> Scenario {
         requests_per_s: keys as f64 / 2.0,
         hits: 1,
         spread: Spread::Even,
+        pace: Pace::Steady,
         order: Order::Once,
         from_us: WARM_UP_US,
     }];
@@ -324,6 +327,7 @@ pub fn table(seed: u64, size: Size) -> Vec<Scenario> {
                     requests_per_s: 5.0 * f64::from(LIMIT),
                     hits: 1,
                     spread: Spread::Even,
+                    pace: Pace::Steady,
                     order: Order::Random,
                     from_us: WARM_UP_US,
                 }];

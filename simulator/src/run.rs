@@ -2,11 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use hivemind_shared::window::Window;
+
 use crate::bound::Overshoot;
 use crate::checks;
 use crate::failure::Failure;
+use crate::keys::SimulatedKey;
 use crate::report::{Rate, Report};
 use crate::scenario::{Scenario, WARM_UP_US};
+use crate::tally::Tally;
 use crate::time::SECOND_US;
 use crate::world::{World, WorldError};
 
@@ -56,6 +60,7 @@ fn go(scenario: &Scenario) -> Result<Report, WorldError> {
         |overshoot: &Overshoot| overshoot.beyond() * 1_000_000 / u64::from(overshoot.limit.max(1));
     let worst = worst.max_by_key(share).unwrap_or_default();
     failures.extend(checks::overshoots(suffered));
+    failures.extend(checks::early(tallies(&world)));
     if let Some(prompt_us) = scenario.prompt_us() {
         failures.extend(checks::overshoots(overshoots(
             &world,
@@ -102,16 +107,31 @@ fn overshoots(
             let key = world.keys().get(place);
             let epsilon = scenario.settings.epsilon;
             let overshoot = Overshoot::of(window, key.limit, actors, epsilon, staleness_us);
-            let name = format!(
-                "{}={}, {} {}",
-                key.entry_key,
-                key.entry_value,
-                key.unit,
-                at.number()
-            );
-            (name, overshoot)
+            (name_of(key, at), overshoot)
         })
         .collect()
+}
+
+/// What the real decisions let pass in every window, with the same exceptions.
+fn tallies(world: &World) -> impl Iterator<Item = (String, Tally)> + '_ {
+    let windows = world.ledger().iter();
+    windows
+        .filter(|(_, _, window)| window.is_exact())
+        .map(|(place, at, window)| {
+            let [real, ..] = window.tallies();
+            (name_of(world.keys().get(place), at), real)
+        })
+}
+
+/// A window of a key in words.
+fn name_of(key: &SimulatedKey, at: Window) -> String {
+    format!(
+        "{}={}, {} {}",
+        key.entry_key,
+        key.entry_value,
+        key.unit,
+        at.number()
+    )
 }
 
 /// What every mesh that runs says about itself.

@@ -39,6 +39,9 @@ pub struct Scenario {
     pub converge_within_us: u64,
     /// How long it goes on after that, microseconds, to see how quiet it is and that counts stay.
     pub rest_us: u64,
+    /// How long views may age for what they would decide to be noted beside the real decisions,
+    /// microseconds; `None` to note nothing.
+    pub aged_us: Option<u64>,
 }
 
 /// A node.
@@ -79,6 +82,7 @@ impl Scenario {
             traffic_until_us: 10 * SECOND_US,
             converge_within_us: 60 * SECOND_US,
             rest_us: 2 * SECOND_US,
+            aged_us: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use hivemind_shared::window::Window;
 
+use crate::aged_view::AgedView;
 use crate::clock::NodeClock;
 use crate::histogram::Histogram;
 use crate::window_ledger::WindowLedger;
@@ -18,6 +19,8 @@ pub struct Ledger {
     keys: Vec<KeyWindows>,
     nodes: Vec<NodeEntry>,
     actors: u32,
+    /// The aged view of each node, by key; none when nobody wants to know.
+    aged: Vec<Vec<AgedView>>,
     /// How long hits took from one node to another, each for each other node; only such as were made
     /// before their key was over its limit.
     pub staleness: Histogram,
@@ -49,6 +52,14 @@ impl Ledger {
         }
     }
 
+    /// Notes as well what views would decide that age for so long at most.
+    #[must_use]
+    pub fn with_aged_views(mut self, age_us_max: u64) -> Self {
+        let views = vec![AgedView::new(age_us_max); self.nodes.len()];
+        self.aged = vec![views; self.keys.len()];
+        self
+    }
+
     /// The actor that a node is at present.
     pub fn actor_of(&self, node: usize) -> u32 {
         self.nodes[node].actor
@@ -70,6 +81,9 @@ impl Ledger {
         self.actors += 1;
         for (_, window) in self.keys.iter_mut().flatten() {
             window.forget(node);
+        }
+        for views in &mut self.aged {
+            views[node].forget();
         }
     }
 
@@ -100,6 +114,11 @@ impl Ledger {
         window.is_restarted |= was_later;
         let true_s = NodeClock::default().now(now_us).unix_s();
         window.is_early |= counted.window.start_s() > true_s + NEAR_S;
+        if let Some(views) = self.aged.get_mut(key) {
+            let own = window.counted(actor) + u64::from(hits);
+            let verdicts = views[node].decide(now_us, counted.window, own, limit);
+            window.weigh(verdicts, hits, limit);
+        }
         window.hit(now_us, node, actor, hits, limit, counted.passed);
     }
 
@@ -111,14 +130,12 @@ impl Ledger {
         } = self.nodes[node];
         let nodes = self.nodes.len();
         let place = place(&mut self.keys[key], window, nodes);
-        self.keys[key][place].1.saw(
-            now_us,
-            node,
-            actor,
-            remote,
-            running_since_us,
-            &mut self.staleness,
-        );
+        let (_, known) = &mut self.keys[key][place];
+        let staleness = &mut self.staleness;
+        known.saw(now_us, node, actor, remote, running_since_us, staleness);
+        if let Some(views) = self.aged.get_mut(key) {
+            views[node].saw(now_us, window, remote, known.lag_us(now_us, node));
+        }
     }
 
     /// The windows of the key at a place, by number.

@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 
+use crate::aged_view::Verdicts;
 use crate::histogram::Histogram;
+use crate::tally::Tally;
 
 /// One request that was counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,7 +54,9 @@ pub struct WindowLedger {
     hits: Vec<HitRecord>,
     counted: Vec<u64>,
     total: u64,
-    passed: u64,
+    real: Tally,
+    free: Tally,
+    ratchet: Tally,
     views: Vec<View>,
     /// The oldest that a hit was which a passing request did not know of, microseconds.
     blind_us: u64,
@@ -81,8 +85,9 @@ impl WindowLedger {
             if let Some(unseen) = self.hits.get(view.next) {
                 self.blind_us = self.blind_us.max(at_us - unseen.at_us);
             }
-            self.passed += u64::from(hits);
         }
+        let is_within = self.is_within(hits, limit);
+        self.real.note(hits, pass, is_within);
         self.hits.push(HitRecord {
             at_us,
             actor,
@@ -95,6 +100,18 @@ impl WindowLedger {
             self.counted.resize(actor + 1, 0);
         }
         self.counted[actor] += u64::from(hits);
+    }
+
+    /// Notes what aged views say about a request, before it is noted itself.
+    pub fn weigh(&mut self, verdicts: Verdicts, hits: u32, limit: u32) {
+        let is_within = self.is_within(hits, limit);
+        self.free.note(hits, verdicts.free, is_within);
+        self.ratchet.note(hits, verdicts.ratchet, is_within);
+    }
+
+    /// Whether all nodes together are within the limit with so many hits more.
+    fn is_within(&self, hits: u32, limit: u32) -> bool {
+        self.total + u64::from(hits) <= u64::from(limit)
     }
 
     /// Notes what a node sees of the others' hits from now on. How long each that mattered took goes
@@ -144,7 +161,18 @@ impl WindowLedger {
 
     /// Hits that passed.
     pub const fn passed(&self) -> u64 {
-        self.passed
+        self.real.passed
+    }
+
+    /// What passed by the real decisions, by aged views, and by aged views that never fall.
+    pub const fn tallies(&self) -> [Tally; 3] {
+        [self.real, self.free, self.ratchet]
+    }
+
+    /// How old the oldest hit is that a node has not seen, microseconds; 0 when it has seen all.
+    pub fn lag_us(&self, now_us: u64, node: usize) -> u64 {
+        let unseen = self.hits.get(self.views[node].next);
+        unseen.map_or(0, |hit| now_us - hit.at_us)
     }
 
     /// The others' hits that are visible at a node.
@@ -202,14 +230,8 @@ mod tests {
         let counted = [0, 1, 2].map(|actor| window.counted(actor));
         assert_eq!(counted, [2, 6, 0]);
         assert_eq!((window.total(), window.passed()), (8, 3));
-        assert_eq!(
-            window
-                .hits()
-                .iter()
-                .map(|hit| hit.matters)
-                .collect::<Vec<_>>(),
-            [true, true, false]
-        );
+        let matters: Vec<_> = window.hits().iter().map(|hit| hit.matters).collect();
+        assert_eq!(matters, [true, true, false]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use hivemind_shared::window::Unit;
 
+use crate::pace::Pace;
 use crate::random::{Seed, Stream};
 use crate::time::SECOND_US;
 
@@ -60,6 +61,8 @@ pub struct Demand {
     pub hits: u32,
     /// How it spreads over the nodes.
     pub spread: Spread,
+    /// How it spreads over time.
+    pub pace: Pace,
     /// Which keys the requests are for.
     pub order: Order,
     /// When it begins, microseconds. It ends with the scenario's traffic.
@@ -102,7 +105,7 @@ impl Flow {
             node,
             demand,
             first_key,
-            mean_gap_us: SECOND_US as f64 / requests_per_s,
+            mean_gap_us: demand.pace.share() * SECOND_US as f64 / requests_per_s,
             taken: 0,
             nodes,
             gaps: seed.stream("gaps"),
@@ -122,7 +125,15 @@ impl Flow {
 
     /// When the first request comes.
     pub fn first_us(&mut self) -> u64 {
-        self.demand.from_us + self.gaps.gap_us(self.mean_gap_us)
+        self.after(self.demand.from_us)
+    }
+
+    /// When the next request comes after one that comes now.
+    fn after(&mut self, now_us: u64) -> u64 {
+        let gap_us = self.gaps.gap_us(self.mean_gap_us);
+        let from_us = self.demand.from_us;
+        let since_us = now_us.saturating_sub(from_us);
+        from_us + self.demand.pace.after(since_us, gap_us, self.node)
     }
 
     /// The place of the key of the request that comes now, and when the next one comes. `None` when
@@ -134,7 +145,7 @@ impl Flow {
         };
         self.taken += 1;
         (offset < self.demand.keys).then(|| {
-            let next_us = now_us + self.gaps.gap_us(self.mean_gap_us);
+            let next_us = self.after(now_us);
             (self.first_key + offset, next_us)
         })
     }
@@ -151,6 +162,7 @@ mod tests {
         requests_per_s: 1_000.0,
         hits: 1,
         spread: Spread::Even,
+        pace: Pace::Steady,
         order: Order::Random,
         from_us: SECOND_US,
     };
@@ -182,6 +194,27 @@ mod tests {
             let (key, next_us) = flow.next(now_us).unwrap();
             assert!((5..15).contains(&key));
             now_us = next_us;
+            requests += 1;
+        }
+        assert!((2_300..2_700).contains(&requests), "{requests}");
+    }
+
+    #[test]
+    fn in_bursts_a_node_gets_as_much_as_in_steady_demand() {
+        let demand = Demand {
+            pace: Pace::Bursts {
+                on_us: SECOND_US / 10,
+                off_us: SECOND_US * 4 / 10,
+                stagger_us: 0,
+            },
+            ..DEMAND
+        };
+        let mut flow = flow(demand, 2).unwrap();
+        let mut now_us = flow.first_us();
+        let mut requests = 0;
+        while now_us < 11 * SECOND_US {
+            assert!(now_us % (SECOND_US / 2) < SECOND_US / 10, "{now_us}");
+            (_, now_us) = flow.next(now_us).unwrap();
             requests += 1;
         }
         assert!((2_300..2_700).contains(&requests), "{requests}");

@@ -12,6 +12,7 @@ use hivemind_simulator::checks::{self, ACKNOWLEDGEMENT_BYTES, Agreement, CONTROL
 use hivemind_simulator::failure::Failure;
 use hivemind_simulator::named::{Size, named};
 use hivemind_simulator::run::run;
+use hivemind_simulator::tally::Tally;
 use hivemind_simulator::time::SECOND_US;
 use hivemind_simulator::traffic::Traffic;
 use hivemind_simulator::window_ledger::WindowLedger;
@@ -140,6 +141,17 @@ fn an_overshoot_beyond_the_bound_is_reported_and_one_within_is_not() {
     assert!(
         text.ends_with("with a staleness of 2.0 ms it may be 4"),
         "{text}"
+    );
+}
+
+#[test]
+fn a_refusal_while_the_limit_is_not_used_up_is_reported() {
+    let early = |early| checks::early([("key".to_owned(), Tally { passed: 9, early })]);
+    assert_eq!(early(0), None);
+    let text = early(2).unwrap().to_string();
+    assert_eq!(
+        text,
+        "key: 2 hits were refused although the limit was not used up"
     );
 }
 

@@ -11,6 +11,7 @@ use hivemind_simulator::checks::{Agreement, agreements, counts};
 use hivemind_simulator::draw::draw;
 use hivemind_simulator::fault::{Fault, TimedFault};
 use hivemind_simulator::named::{NAMES, Size, named};
+use hivemind_simulator::pace::Pace;
 use hivemind_simulator::scenario::{Scenario, WARM_UP_US};
 use hivemind_simulator::time::SECOND_US;
 use hivemind_simulator::workload::{Demand, Order, Spread};
@@ -26,6 +27,7 @@ fn lonely() -> Scenario {
             requests_per_s: 100.0,
             hits: 1,
             spread: Spread::One { node: 1 },
+            pace: Pace::Steady,
             order: Order::Random,
             from_us: WARM_UP_US,
         }],

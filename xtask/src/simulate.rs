@@ -1,9 +1,10 @@
 //! `cargo xtask simulate`: many meshes on a network that misbehaves, in virtual time.
 
-use std::io::Write as _;
+use std::io::Write;
 use std::time::Instant;
 
 use anyhow::{bail, ensure};
+use hivemind_simulator::aged::{self, Weighed};
 use hivemind_simulator::draw::{self, draw};
 use hivemind_simulator::named::{self, NAMES, Size, named};
 use hivemind_simulator::report::Report;
@@ -21,8 +22,8 @@ const ALL: &str = "all";
 /// What to simulate.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
-    /// Which scenario: one of those that --list prints, `random`, `all`, or `table` for the numbers in
-    /// the documentation.
+    /// Which scenario: one of those that --list prints, `random`, `all`, `table` for the numbers in the
+    /// documentation, or `aged` for what ageing the view of the others would do.
     #[arg(long, value_name = "NAME", default_value = draw::NAME)]
     pub scenario: String,
     /// The seed of everything random. The same seed is the same run.
@@ -74,10 +75,13 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     ensure!(options.nodes >= 2, "--nodes must be 2 at least");
     let mut out = std::io::stdout().lock();
     if options.list {
-        for name in NAMES.iter().chain(&[draw::NAME, ALL, TABLE]) {
+        for name in NAMES.iter().chain(&[draw::NAME, ALL, TABLE, aged::NAME]) {
             writeln!(out, "{name}")?;
         }
         return Ok(());
+    }
+    if options.scenario == aged::NAME {
+        return run_aged(options, &mut out);
     }
     let mut table = Table::new(&Report::COLUMNS.map(|name| (name, Align::Right)));
     let (mut runs, mut failed) = (0_u64, 0_u64);
@@ -96,5 +100,27 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
     }
     out.flush()?;
     ensure!(failed == 0, "{failed} of {runs} runs broke a promise");
+    Ok(())
+}
+
+/// Weighs aged views against the real decisions and prints a table.
+fn run_aged(options: &Options, out: &mut impl Write) -> anyhow::Result<()> {
+    let begin = Instant::now();
+    let mut early = 0;
+    for number in 0..options.runs {
+        let seed = options.seed.wrapping_add(number);
+        let mut columns = Weighed::COLUMNS.map(|name| (name, Align::Right));
+        columns[0].1 = Align::Left;
+        let mut table = Table::new(&columns);
+        for case in aged::cases(seed, options.size()) {
+            let weighed = aged::weigh(case)?;
+            early += weighed.outcomes[0].early.sum;
+            table.row(weighed.cells());
+        }
+        writeln!(out, "Seed {seed}; hits of a window, mean / most\n\n{table}")?;
+    }
+    writeln!(out, "[{:.1} s]", begin.elapsed().as_secs_f64())?;
+    out.flush()?;
+    ensure!(early == 0, "{early} hits were really refused too early");
     Ok(())
 }

@@ -96,6 +96,10 @@ impl World {
             let host = Host::new(node, data.clock, &common);
             hosts.push(host.map_err(|source| WorldError::Host { node, source })?);
         }
+        let mut ledger = Ledger::new(keys.iter().count(), count);
+        if let Some(age_us_max) = scenario.aged_us {
+            ledger = ledger.with_aged_views(age_us_max);
+        }
         let mut world = Self {
             now_us: 0,
             hosts,
@@ -106,7 +110,7 @@ impl World {
             faults: Vec::new(),
             traffic_until_us: scenario.traffic_until_us,
             phases: seed.stream("tick phases"),
-            ledger: Ledger::new(keys.iter().count(), count),
+            ledger,
             traffic: Traffic::new(count),
             trace: Trace::default(),
             outbox: Outbox::new(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::descriptor::{Descriptor, File, duplicate_message};
 use crate::rules::compile::{Draft, DraftNode};
+use crate::rules::rule::Origin;
 use crate::rules::set::{Parent, number};
 use crate::yaml::{Problem, Problems, Source, Span, printable};
 
@@ -142,22 +143,34 @@ impl<'a> Domains<'a> {
         }
     }
 
-    /// Everything in the form that is compiled.
-    pub(super) fn into_draft(self) -> Draft {
+    /// Everything in the form that is compiled, and where each descriptor of it is written.
+    pub(super) fn into_draft(self) -> (Draft, Vec<Origin>) {
         let mut draft = Draft::default();
+        let mut origins = Vec::new();
         for domain in self.list {
             let parent = Parent::Domain(number(draft.domains.len()));
             draft.domains.push(domain.name);
-            for (_, descriptor) in domain.descriptors {
-                add_node(&mut draft.nodes, parent, descriptor);
+            for (source, descriptor) in domain.descriptors {
+                let file = source.name();
+                add_node(&mut draft.nodes, &mut origins, file, parent, descriptor);
             }
         }
-        draft
+        (draft, origins)
     }
 }
 
-fn add_node(nodes: &mut Vec<DraftNode>, parent: Parent, descriptor: Descriptor) {
+fn add_node(
+    nodes: &mut Vec<DraftNode>,
+    origins: &mut Vec<Origin>,
+    file: &Arc<str>,
+    parent: Parent,
+    descriptor: Descriptor,
+) {
     let own = Parent::Node(number(nodes.len()));
+    origins.push(Origin {
+        file: Arc::clone(file),
+        line: descriptor.line,
+    });
     nodes.push(DraftNode {
         parent,
         key: descriptor.key,
@@ -167,6 +180,6 @@ fn add_node(nodes: &mut Vec<DraftNode>, parent: Parent, descriptor: Descriptor) 
         rule: descriptor.rule,
     });
     for child in descriptor.children {
-        add_node(nodes, own, child);
+        add_node(nodes, origins, file, own, child);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::pattern::{Pattern, has_wildcard};
 use super::rule::RuleId;
-use super::set::{DomainId, Level, Match, Node, Observer, RuleSet};
+use super::set::{DomainId, Level, Match, Node, Observer, Parent, RuleSet};
 use crate::descriptor::Entry;
 
 /// Names a descriptor of the rules within its [`RuleSet`]; it means nothing in another one.
@@ -116,6 +116,8 @@ pub struct RuleNode<'a> {
     pub value: Option<&'a str>,
     /// Whether all values that match its pattern share one counter.
     pub share_threshold: bool,
+    /// Whether its requested value belongs into statistics.
+    pub value_to_metric: bool,
     /// Its rule.
     pub rule: Option<RuleId>,
     /// Whether there are descriptors below it.
@@ -166,9 +168,52 @@ impl RuleSet {
             key: &node.key,
             value: node.value.as_deref(),
             share_threshold: node.share,
+            value_to_metric: node.metric_value,
             rule: node.rule,
             has_children: !node.children.groups.is_empty(),
         })
+    }
+
+    /// The names of the rule's statistics for such a request, as envoyproxy/ratelimit forms them: the
+    /// domain and every level's key and value as the rules have them, with the request's values where
+    /// `value_to_metric` or `detailed_metric` asks for them.
+    pub fn statistics_path(&self, id: RuleId, entries: &[Entry<'_>]) -> String {
+        let Some(rule) = self.rule(id) else {
+            return String::new();
+        };
+        let mut nodes: Vec<&Node> = self.ancestors(rule.place.node).collect();
+        nodes.reverse();
+        let domain = self.domain_of(rule.place.node);
+        let mut path = domain.unwrap_or_default().to_owned();
+        for (node, entry) in nodes.iter().zip(entries) {
+            let requested = String::from_utf8_lossy(entry.value);
+            let own = node.value.as_deref().unwrap_or_default();
+            let value = if node.share {
+                // A pattern in the key alone leaves the value open.
+                if own.is_empty() { "*" } else { own }
+            } else if rule.detailed_metric
+                || node.metric_value && (own.is_empty() || has_wildcard(own))
+            {
+                &requested
+            } else {
+                own
+            };
+            path.push('.');
+            path.push_str(&node.key);
+            if !value.is_empty() {
+                path.push('_');
+                path.push_str(value);
+            }
+        }
+        path
+    }
+
+    /// The name of the domain a node is of.
+    fn domain_of(&self, node: u32) -> Option<&str> {
+        match self.ancestors(node).last()?.parent {
+            Parent::Domain(domain) => self.domain_name(DomainId(domain)),
+            Parent::Node(_) => None,
+        }
     }
 
     /// The descriptor a rule stands in.

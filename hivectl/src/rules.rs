@@ -10,6 +10,7 @@ use hivemind_shared::rules::{NodeId, Origin, Rule, RuleLimit, RuleSet, files};
 use hivemind_shared::yaml::{Problems, printable};
 
 use crate::failure::Failure;
+use crate::output::note;
 use crate::text::harmless;
 
 /// The option of every command that reads rules files.
@@ -80,6 +81,17 @@ impl FromFiles {
     pub(crate) fn show_warnings(&self) {
         // A warning nobody can read is no reason to fail.
         let _ = write!(io::stderr().lock(), "{}", self.warnings);
+    }
+
+    /// Says which settings of meshd the rules need for all they say.
+    pub(crate) fn show_needed_settings(&self) {
+        let with_metadata = |(_, rule): &(_, &Rule)| rule.metadata.is_some();
+        if let Some((_, rule)) = self.book.rules.rules().find(with_metadata) {
+            note(format_args!(
+                "{}: answers carry 'metadata' only with `rate_limiting.dynamic_metadata: true`",
+                place(&rule.origin)
+            ));
+        }
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<(), Failure> {
     let read = rules::read(&options.paths, &options.merge)?;
     read.show_warnings();
+    read.show_needed_settings();
     let files = count(read.files, "file");
     let domains = count(read.book.rules.domains().len(), "domain");
     let rules = count(read.book.rules.rules().len(), "rule");

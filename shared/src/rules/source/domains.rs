@@ -6,12 +6,16 @@ use std::sync::Arc;
 
 use super::descriptor::{Descriptor, File, duplicate_message};
 use crate::rules::compile::{Draft, DraftNode};
+use crate::rules::pattern::{Pattern, has_wildcard};
 use crate::rules::rule::Origin;
 use crate::rules::set::{Parent, number};
 use crate::yaml::{Problem, Problems, Source, Span, printable};
 
 /// Most names that a misspelt one is compared with.
 const SUGGESTED_FROM_MAX: usize = 1_000;
+
+/// Most patterns of one level that later ones are compared with.
+const COVERS_MAX: usize = 100;
 
 /// All domains read so far, in order.
 pub(super) struct Domains<'a> {
@@ -58,7 +62,7 @@ impl<'a> Domains<'a> {
             problems.push(
                 Problem::new(source, file.span, format!("duplicate domain '{name}' in config file")).with_hint(
                     format!(
-                        "it is in {}:{} already; rate_limiting.merge_domain_config allows several files for one domain",
+                        "it is in {}:{} already; rate_limiting.merge_domain_config (hivectl: --merge-domains) allows several files for one domain",
                         first_source.name(),
                         first_span.line()
                     ),
@@ -93,6 +97,31 @@ impl<'a> Domains<'a> {
                         let message = duplicate_message(&domain.name, descriptor);
                         problems
                             .push(Problem::new(source, descriptor.span, message).with_hint(hint));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A warning for every pattern that can match nothing, because one before it covers all it covers.
+    pub(super) fn check_reach(&self, problems: &mut Problems) {
+        for domain in &self.list {
+            let top = domain
+                .descriptors
+                .iter()
+                .map(|(source, descriptor)| (*source, descriptor));
+            let mut levels: Vec<Vec<(&Source, &Descriptor)>> = vec![top.collect()];
+            while let Some(level) = levels.pop() {
+                check_level_reach(&level, problems);
+                for (source, descriptor) in level {
+                    if !descriptor.children.is_empty() {
+                        levels.push(
+                            descriptor
+                                .children
+                                .iter()
+                                .map(|child| (source, child))
+                                .collect(),
+                        );
                     }
                 }
             }
@@ -156,6 +185,49 @@ impl<'a> Domains<'a> {
             }
         }
         (draft, origins)
+    }
+}
+
+fn check_level_reach(level: &[(&Source, &Descriptor)], problems: &mut Problems) {
+    let mut before: Vec<(&Source, &Descriptor, [Pattern; 2])> = Vec::new();
+    for (source, descriptor) in level {
+        let value = descriptor.value.as_deref().unwrap_or("*");
+        if !has_wildcard(&descriptor.key)
+            && descriptor
+                .value
+                .as_deref()
+                .is_none_or(|value| !has_wildcard(value))
+        {
+            continue;
+        }
+        // The stars of a text are covered by stars alone, so what covers the text covers all it stands for.
+        let cover = before.iter().find(|(_, _, [key, of_value])| {
+            key.covers(descriptor.key.as_bytes()) && of_value.covers(value.as_bytes())
+        });
+        if let Some((first_source, first, _)) = cover {
+            let message = format!(
+                "'{}' covers everything that this pattern covers, and stands before it: this one never matches",
+                printable(first.value.as_deref().unwrap_or(&first.key)),
+            );
+            let hint = format!(
+                "put it before {}:{}; patterns are tried in file order",
+                first_source.name(),
+                first.span.line()
+            );
+            problems.push(
+                Problem::new(source, descriptor.span, message)
+                    .with_hint(hint)
+                    .as_warning(),
+            );
+        }
+        if before.len() < COVERS_MAX {
+            let pattern = |text: &str| Pattern::new(Arc::from(text));
+            before.push((
+                source,
+                descriptor,
+                [pattern(&descriptor.key), pattern(value)],
+            ));
+        }
     }
 }
 

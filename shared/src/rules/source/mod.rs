@@ -89,6 +89,7 @@ pub fn parse(sources: &[Source], options: &Options) -> Result<Loaded, Problems> 
         }
     }
     domains.check_siblings(&mut problems);
+    domains.check_reach(&mut problems);
     domains.check_replaced_names(&mut problems);
     if problems.has_errors() {
         return Err(problems);

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, keygen, ls, peers, stat};
+use crate::commands::{check, diff, explain, keygen, ls, peers, stat};
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 done; 64 wrong arguments; 65 wrong rules or key file; 66 the region or \
+Exit status: 0 done; 1 `diff` found differences; 64 wrong arguments; 65 wrong rules or key file; 66 the region or \
 another file cannot be opened; 69 meshd cannot be reached; 71 the system gives no random numbers; 74 the result cannot be written. \
 A reader that stops listening (`| head`) ends hivectl quietly with 0.
 
@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Ls(ls::Options),
     Peers(peers::Options),
     Check(check::Options),
+    Explain(explain::Options),
+    Diff(diff::Options),
     Keygen(keygen::Options),
 }
 

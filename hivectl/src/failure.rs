@@ -1,8 +1,10 @@
 //! Why hivectl did not do what it was asked to, and the exit status that says so.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use hivemind_shared::region::LoadRulesError;
 use hivemind_shared::yaml::Problems;
 
 use crate::admin::AdminError;
@@ -10,6 +12,8 @@ use crate::commands::keygen::KeygenError;
 use crate::region::OpenRegionError;
 use crate::text;
 
+/// Exit status of `hivectl diff` when there are differences, as that of diff(1).
+pub(crate) const STATUS_DIFFERS: u8 = 1;
 /// Exit status of wrong arguments, `EX_USAGE` of `sysexits.h` like the others here.
 pub(crate) const STATUS_USAGE: u8 = 64;
 const STATUS_RULES: u8 = 65;
@@ -21,12 +25,21 @@ const STATUS_OUTPUT: u8 = 74;
 /// Why hivectl did not do what it was asked to. It never changes anything, so nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
+    /// The arguments do not fit together.
+    #[error("error: {0}\n\nFor more information, try '--help'.")]
+    Usage(String),
     /// The rules are wrong: whoever wrote them is told all of it.
     #[error("{0}hivectl: {count} in the rules", count = text::count(.0.len(), "problem"))]
     Rules(Problems),
     /// There is no region to look into.
     #[error("hivectl: {0}")]
     Region(#[from] OpenRegionError),
+    /// There are no rules in the region.
+    #[error("hivectl: no rules can be read from {path}: {source}", path = path.display())]
+    Published {
+        path: PathBuf,
+        source: LoadRulesError,
+    },
     /// There is no meshd to ask.
     #[error("hivectl: {0}")]
     Admin(#[from] AdminError),
@@ -51,8 +64,9 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
             Self::Output(_) if self.is_closed_pipe() => ExitCode::SUCCESS,
+            Self::Usage(_) => ExitCode::from(STATUS_USAGE),
             Self::Rules(_) => ExitCode::from(STATUS_RULES),
-            Self::Region(_) => ExitCode::from(STATUS_REGION),
+            Self::Region(_) | Self::Published { .. } => ExitCode::from(STATUS_REGION),
             Self::Admin(_) => ExitCode::from(STATUS_MESHD),
             Self::Keygen(error) => ExitCode::from(match error {
                 KeygenError::WrongFile { .. } | KeygenError::NotKeys { .. } => STATUS_RULES,

@@ -14,6 +14,7 @@ mod moment;
 mod output;
 mod owner;
 mod region;
+mod rules;
 mod table;
 mod text;
 
@@ -23,8 +24,8 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Arguments, Command};
-use crate::commands::{check, keygen, ls, peers, stat};
-use crate::failure::{Failure, STATUS_USAGE};
+use crate::commands::{check, diff, explain, keygen, ls, peers, stat};
+use crate::failure::{Failure, STATUS_DIFFERS, STATUS_USAGE};
 use crate::region::{PATH_VARIABLE, RegionPlace};
 
 fn main() -> ExitCode {
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
         }
     };
     match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(failure) => {
             failure.print();
             failure.exit_code()
@@ -49,15 +50,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> Result<(), Failure> {
+fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let place = RegionPlace::find(arguments.region.clone(), std::env::var_os(PATH_VARIABLE));
     let mut out = BufWriter::new(io::stdout().lock());
+    let mut status = ExitCode::SUCCESS;
     match &arguments.command {
         Command::Stat(options) => stat::run(options, &place, &mut out),
         Command::Ls(options) => ls::run(options, &place, &mut out),
         Command::Peers(options) => peers::run(options, &place, &mut out),
         Command::Check(options) => check::run(options, &mut out),
+        Command::Explain(options) => explain::run(options, &place, &mut out),
+        Command::Diff(options) => diff::run(options, &place, &mut out).map(|same| {
+            if !same {
+                status = ExitCode::from(STATUS_DIFFERS);
+            }
+        }),
         Command::Keygen(options) => keygen::run(options, &mut out),
     }?;
-    out.flush().map_err(Failure::from)
+    out.flush()?;
+    Ok(status)
 }

@@ -65,6 +65,11 @@ impl RegionPlace {
         Self { path, origin }
     }
 
+    /// Whether `--region` names it.
+    pub(crate) fn is_asked_for(&self) -> bool {
+        self.origin == PathOrigin::Flag
+    }
+
     /// The file.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -10,7 +10,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use support::{MORE_RULES, Place, RULES, check};
+use support::{Finished, MORE_RULES, Place, RULES, check, hivectl};
 
 const BROKEN: &str = "\
 domain: edge
@@ -136,6 +136,47 @@ fn what_cannot_be_read_is_a_problem_like_any_other() {
             finished.stderr.contains(part),
             "no {part:?} in\n{}",
             finished.stderr
+        );
+    }
+}
+
+#[test]
+fn the_settings_that_rules_need_are_named() {
+    let place = Place::new();
+    let paths = [
+        place.write("a.yaml", RULES),
+        place.write("b.yaml", "domain: edge\n"),
+    ];
+    let finished = check(&paths);
+    assert_eq!(finished.status, Some(65));
+    for part in ["rate_limiting.merge_domain_config", "--merge-domains"] {
+        assert!(finished.stderr.contains(part), "no {part} in {finished:?}");
+    }
+    let merged = Finished::of(hivectl().args(["check", "--merge-domains"]).args(&paths));
+    assert_eq!(merged.ok(), "ok: 2 files, 1 domain, 4 rules\n");
+
+    let metadata = "domain: d\ndescriptors:\n  - key: a\n    metadata: {team: x}\n    \
+                    rate_limit: {unit: day, requests_per_unit: 1}\n";
+    let finished = check(&[place.write("m.yaml", metadata)]);
+    assert_eq!(finished.status, Some(0));
+    assert!(
+        finished.stderr.contains(
+            "m.yaml:3: answers carry 'metadata' only with `rate_limiting.dynamic_metadata"
+        ),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn a_star_without_quotes_is_explained() {
+    let place = Place::new();
+    for value in ["*", "*.example.com"] {
+        let rules = format!("domain: d\ndescriptors:\n  - key: a\n    value: {value}\n");
+        let finished = check(&[place.write("a.yaml", rules)]);
+        assert_eq!(finished.status, Some(65));
+        assert!(
+            finished.stderr.contains("begins with '*' goes in quotes"),
+            "{finished:?}"
         );
     }
 }

@@ -8,7 +8,8 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use scenarios::{Asker, address, full_region, region};
+use hivemind_shared::descriptor::Entry;
+use scenarios::{Asker, Growth, address, full_region, region, region_of_rules};
 
 fn hot(c: &mut Criterion) {
     let owned = region(1_000, 1);
@@ -91,11 +92,37 @@ fn two_threads(c: &mut Criterion) {
     });
 }
 
+/// Every number of rules of each kind. Patterns are tried in file order, and nobody has a hundred
+/// thousand of them on one level.
+fn many_rules(c: &mut Criterion) {
+    for (growth, numbers) in [
+        (Growth::Values, &[10, 1_000, 100_000][..]),
+        (Growth::Keys, &[10, 1_000, 100_000]),
+        (Growth::Nested, &[10, 1_000, 100_000]),
+        (Growth::Prefixes, &[10, 100, 1_000]),
+        (Growth::Suffixes, &[10, 100, 1_000]),
+    ] {
+        for rules in numbers {
+            let (owned, asked) = region_of_rules(growth, *rules);
+            let entries: Vec<_> = asked
+                .iter()
+                .map(|(key, value)| Entry::new(key, value))
+                .collect();
+            let mut asker = Asker::new(&owned);
+            let _ = asker.ask_entries(&entries);
+            assert!(asker.found_a_limit(), "{growth:?}");
+            c.bench_function(&format!("{rules} rules: {growth:?}"), |b| {
+                b.iter(|| asker.ask_entries(black_box(&entries)));
+            });
+        }
+    }
+}
+
 criterion_group! {
     name = benches;
     config = Criterion::default()
         .warm_up_time(Duration::from_secs(1))
         .measurement_time(Duration::from_secs(3));
-    targets = hot, many_keys, new_and_full, two_threads
+    targets = hot, many_rules, many_keys, new_and_full, two_threads
 }
 criterion_main!(benches);

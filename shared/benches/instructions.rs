@@ -9,7 +9,8 @@ mod scenarios;
 use std::io::Write;
 use std::process::{Command, ExitCode};
 
-use scenarios::{Asker, address, full_region, region};
+use hivemind_shared::descriptor::Entry;
+use scenarios::{Asker, Growth, address, full_region, region, region_of_rules};
 
 const SHORT: u64 = 1_000;
 const LONG: u64 = 11_000;
@@ -17,7 +18,7 @@ const LONG: u64 = 11_000;
 /// A scenario's name and what it does so many times.
 type Scenario = (&'static str, fn(u64));
 
-const SCENARIOS: [Scenario; 5] = [
+const SCENARIOS: [Scenario; 20] = [
     ("one descriptor, hot", |times| {
         let owned = region(1_000, 1);
         let mut asker = Asker::new(&owned);
@@ -64,7 +65,65 @@ const SCENARIOS: [Scenario; 5] = [
             let _ = std::hint::black_box(asker.ask_key("full", &value));
         }
     }),
+    ("10 rules: values of a key", |times| {
+        many_rules(Growth::Values, 10, times);
+    }),
+    ("1,000 rules: values of a key", |times| {
+        many_rules(Growth::Values, 1_000, times);
+    }),
+    ("100,000 rules: values of a key", |times| {
+        many_rules(Growth::Values, 100_000, times);
+    }),
+    ("10 rules: keys", |times| {
+        many_rules(Growth::Keys, 10, times);
+    }),
+    ("1,000 rules: keys", |times| {
+        many_rules(Growth::Keys, 1_000, times);
+    }),
+    ("100,000 rules: keys", |times| {
+        many_rules(Growth::Keys, 100_000, times);
+    }),
+    ("10 rules: two levels", |times| {
+        many_rules(Growth::Nested, 10, times);
+    }),
+    ("1,000 rules: two levels", |times| {
+        many_rules(Growth::Nested, 1_000, times);
+    }),
+    ("100,000 rules: two levels", |times| {
+        many_rules(Growth::Nested, 100_000, times);
+    }),
+    ("10 rules: patterns with a prefix", |times| {
+        many_rules(Growth::Prefixes, 10, times);
+    }),
+    ("100 rules: patterns with a prefix", |times| {
+        many_rules(Growth::Prefixes, 100, times);
+    }),
+    ("1,000 rules: patterns with a prefix", |times| {
+        many_rules(Growth::Prefixes, 1_000, times);
+    }),
+    ("10 rules: patterns with a suffix", |times| {
+        many_rules(Growth::Suffixes, 10, times);
+    }),
+    ("100 rules: patterns with a suffix", |times| {
+        many_rules(Growth::Suffixes, 100, times);
+    }),
+    ("1,000 rules: patterns with a suffix", |times| {
+        many_rules(Growth::Suffixes, 1_000, times);
+    }),
 ];
+
+/// Asks for the last of so many rules.
+fn many_rules(growth: Growth, rules: u32, times: u64) {
+    let (owned, asked) = region_of_rules(growth, rules);
+    let entries: Vec<_> = asked
+        .iter()
+        .map(|(key, value)| Entry::new(key, value))
+        .collect();
+    let mut asker = Asker::new(&owned);
+    for _ in 0..times {
+        let _ = std::hint::black_box(asker.ask_entries(&entries));
+    }
+}
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().collect();

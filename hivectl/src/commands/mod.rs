@@ -1,6 +1,8 @@
 //! The commands, a file each.
 
 pub(crate) mod check;
+pub(crate) mod diff;
+pub(crate) mod explain;
 pub(crate) mod keygen;
 pub(crate) mod ls;
 pub(crate) mod peers;

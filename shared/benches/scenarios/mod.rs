@@ -44,6 +44,73 @@ pub(crate) fn region(max_keys: u32, live: u32) -> OwnedRegion {
     owned
 }
 
+/// What grows in a set of rules, of which one is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Growth {
+    /// Values of one key, each with a limit.
+    Values,
+    /// Keys of one level, each with a limit.
+    Keys,
+    /// Descriptors on the second of two levels, below a hundredth as many on the first.
+    Nested,
+    /// Patterns of one key that each begin with other letters; the last one matches.
+    Prefixes,
+    /// Patterns of one key that each end in other letters; the last one matches.
+    Suffixes,
+}
+
+/// A region with so many rules, and the entries of a request that the last one is for.
+pub(crate) fn region_of_rules(growth: Growth, rules: u32) -> (OwnedRegion, Vec<(String, String)>) {
+    const LIMIT: &str = "rate_limit: {unit: hour, requests_per_unit: 1000000}";
+    let mut text = "domain: edge\ndescriptors:\n".to_owned();
+    let last = rules - 1;
+    let pair = |key: &str, value: String| (key.to_owned(), value);
+    let asked = match growth {
+        Growth::Values => vec![pair("tenant", format!("tenant-{last}"))],
+        Growth::Keys => vec![(format!("key-{last}"), "x".to_owned())],
+        Growth::Nested => vec![
+            pair("route", format!("/route/{}", last / 100)),
+            pair("tenant", format!("tenant-{last}")),
+        ],
+        Growth::Prefixes => vec![pair("path", format!("/service-{last}/item"))],
+        Growth::Suffixes => vec![pair("host", format!("www.site-{last}.example"))],
+    };
+    for number in 0..rules {
+        let line = match growth {
+            Growth::Values => format!("  - {{key: tenant, value: tenant-{number}, {LIMIT}}}\n"),
+            Growth::Keys => format!("  - {{key: key-{number}, {LIMIT}}}\n"),
+            Growth::Nested => {
+                let outer = if number % 100 == 0 {
+                    let route = number / 100;
+                    format!("  - key: route\n    value: /route/{route}\n    descriptors:\n")
+                } else {
+                    String::new()
+                };
+                format!("{outer}      - {{key: tenant, value: tenant-{number}, {LIMIT}}}\n")
+            }
+            Growth::Prefixes => {
+                format!("  - {{key: path, value: '/service-{number}/*', {LIMIT}}}\n")
+            }
+            Growth::Suffixes => {
+                format!("  - {{key: host, value: '*.site-{number}.example', {LIMIT}}}\n")
+            }
+        };
+        text.push_str(&line);
+    }
+    let options = RegionOptions {
+        max_keys: 1_000,
+        rules_bytes: 1 << 26,
+        ..RegionOptions::default()
+    };
+    let mut owned = Region::anonymous(&options).expect("memory for the region");
+    let files = [Source::new("rules.yaml", text)];
+    let rules = parse(&files, &Options::default())
+        .expect("valid rules")
+        .rules;
+    owned.publish_rules(&rules).expect("room for the rules");
+    (owned, asked)
+}
+
 /// A region in which every slot holds a live key.
 pub(crate) fn full_region() -> OwnedRegion {
     let owned = region(64, 0);
@@ -90,6 +157,19 @@ impl Asker {
         let entries = [Entry::new(key, value)];
         self.limiter
             .decide(b"edge", &[Descriptor::new(&entries)], 1, &mut self.decision)
+    }
+
+    /// One descriptor of these entries.
+    #[inline]
+    pub(crate) fn ask_entries(&mut self, entries: &[Entry<'_>]) -> Result<(), DecideError> {
+        self.limiter
+            .decide(b"edge", &[Descriptor::new(entries)], 1, &mut self.decision)
+    }
+
+    /// Whether the last request was held against a limit.
+    pub(crate) fn found_a_limit(&self) -> bool {
+        let mut statuses = self.decision.statuses.iter();
+        statuses.any(|status| status.limit.is_some())
     }
 
     /// Four descriptors of one entry each.

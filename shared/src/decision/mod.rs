@@ -189,6 +189,24 @@ struct Request<'r> {
     now_s: u64,
 }
 
+/// What the rules say about a request before anything is counted: a status for each descriptor with the
+/// limit that applies, those that another one replaces taken away. `None` for an unknown domain.
+///
+/// For tools; [`Limiter::decide`] does this and counts.
+pub fn limits_of(
+    rules: &RuleSet,
+    domain: &[u8],
+    descriptors: &[Descriptor<'_>],
+) -> Option<Vec<Status>> {
+    let domain = rules.domain(domain)?;
+    let mut statuses: Vec<Status> = descriptors
+        .iter()
+        .map(|descriptor| select(rules, domain, descriptor))
+        .collect();
+    drop_replaced(rules, &mut statuses);
+    Some(statuses)
+}
+
 /// Finds the limit of a descriptor.
 #[inline]
 fn select(rules: &RuleSet, domain: DomainId, descriptor: &Descriptor<'_>) -> Status {

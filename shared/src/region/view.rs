@@ -13,10 +13,10 @@ use super::layout::{self, Header, LAYOUT_VERSION, Layout, MAGIC, READY, STATS_CE
 use super::mapping::{Mapping, Section};
 use super::rules_area;
 use super::stats::{RuleStats, StatsCell};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, KeyHasher};
 use crate::rules::RuleSet;
 use crate::sync::{AtomicWord, Ordering};
-use crate::table::{Slot, Table};
+use crate::table::{Key, Slot, Table};
 use crate::window::{Unit, Window};
 
 /// Which file a mapping is of, however it is named by now.
@@ -279,6 +279,18 @@ impl RegionView {
                 last_use_s: reading.last_use_s,
             })
         })
+    }
+
+    /// The counter of a key in the window of a time; `None` when nothing is counted in it. Looks at every
+    /// slot: for tools.
+    pub fn counter(&self, key: &Key, now_s: u64) -> Option<Counter> {
+        self.counters(now_s)
+            .find(|counter| counter.fingerprint == key.fingerprint && counter.unit == key.unit)
+    }
+
+    /// Makes the fingerprints of this region's keys.
+    pub fn key_hasher(&self) -> KeyHasher {
+        KeyHasher::new(&self.hash_key())
     }
 
     /// How full the counter table is at a time.

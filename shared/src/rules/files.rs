@@ -1,7 +1,9 @@
 //! Finding and reading the files rules are in: the same for the daemon and the tools.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::yaml::{Problem, Problems, Source};
@@ -9,40 +11,62 @@ use crate::yaml::{Problem, Problems, Source};
 /// Bytes of one rules file that are read, the same as the YAML reader's own limit.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
 
+/// Directories below one another that are looked into.
+const DEPTH_MAX: usize = 16;
+
 /// The rules files `path` stands for: itself when it is a file, and when it is a directory the
-/// `*.yaml` and `*.yml` files in it by name.
+/// `*.yaml` and `*.yml` files in it and in directories below it, by path.
 ///
 /// Names that begin with a dot are passed over, and links are followed. That makes the directory of a
 /// mounted Kubernetes ConfigMap work, where every file is a symbolic link into `..data`, itself a link
-/// that is swapped.
+/// that is swapped. A directory that links lead to twice is looked into once.
 ///
 /// # Errors
 ///
-/// When the path is missing or may not be read.
+/// When the path is missing or may not be read, or directories are nested deeper than anybody means.
 pub fn find(path: &Path) -> io::Result<Vec<PathBuf>> {
-    if !fs::metadata(path)?.is_dir() {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
     let mut files = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let file = entry?.path();
-        // A link's target counts, and a link into nothing is left for reading to report.
-        if has_rules_name(&file) && !file.is_dir() {
-            files.push(file);
+    let mut seen = HashSet::from([(metadata.dev(), metadata.ino())]);
+    let mut pending = vec![(path.to_owned(), 0)];
+    while let Some((directory, depth)) = pending.pop() {
+        if depth > DEPTH_MAX {
+            return Err(io::Error::other(format!(
+                "directories are nested deeper than {DEPTH_MAX} levels: {}",
+                directory.display()
+            )));
+        }
+        for entry in fs::read_dir(directory)? {
+            let entry = entry?.path();
+            if is_hidden(&entry) {
+                continue;
+            }
+            // A link's target counts, and a link into nothing is left for reading to report.
+            let metadata = fs::metadata(&entry).ok();
+            if let Some(metadata) = metadata.filter(fs::Metadata::is_dir) {
+                if seen.insert((metadata.dev(), metadata.ino())) {
+                    pending.push((entry, depth + 1));
+                }
+            } else if is_yaml(&entry) {
+                files.push(entry);
+            }
         }
     }
     files.sort();
     Ok(files)
 }
 
-fn has_rules_name(file: &Path) -> bool {
-    let is_hidden = file
-        .file_name()
-        .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    let is_yaml = file
-        .extension()
-        .is_some_and(|extension| extension == "yaml" || extension == "yml");
-    is_yaml && !is_hidden
+fn is_hidden(file: &Path) -> bool {
+    file.file_name()
+        .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+fn is_yaml(file: &Path) -> bool {
+    file.extension()
+        .is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
 /// One rules file as it was read.
@@ -140,6 +164,20 @@ mod tests {
         }
         fs::create_dir(directory.path().join("folder.yaml")).unwrap();
         assert_eq!(names(directory.path()), ["a.yml", "b.yaml"]);
+    }
+
+    #[test]
+    fn directories_below_are_looked_into_once_also_when_links_make_a_circle() {
+        let directory = tempfile::tempdir().unwrap();
+        let below = directory.path().join("team/edge");
+        fs::create_dir_all(&below).unwrap();
+        fs::create_dir(directory.path().join(".git")).unwrap();
+        for name in ["z.yaml", "team/b.yaml", "team/edge/a.yaml", ".git/c.yaml"] {
+            fs::write(directory.path().join(name), "").unwrap();
+        }
+        symlink("../..", below.join("circle")).unwrap();
+        // By path: team/b.yaml, team/edge/a.yaml, z.yaml.
+        assert_eq!(names(directory.path()), ["b.yaml", "a.yaml", "z.yaml"]);
     }
 
     #[test]

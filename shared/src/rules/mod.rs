@@ -23,7 +23,11 @@
 
 mod compile;
 mod decode;
+#[cfg(feature = "yaml")]
+mod diff;
 mod encode;
+#[cfg(feature = "yaml")]
+mod explain;
 #[cfg(feature = "yaml")]
 pub mod files;
 mod index;
@@ -39,7 +43,11 @@ mod wire;
 
 pub use compile::{CompileError, DEPTH_MAX, DESCRIPTORS_MAX};
 pub use decode::{DecodeError, decode};
+#[cfg(feature = "yaml")]
+pub use diff::{Change, ChangeKind, Counters, OrderChange, RulesDiff, Side, diff};
 pub use encode::encode;
+#[cfg(feature = "yaml")]
+pub use explain::{Candidate, End, Explanation, Missed, NodeId, RuleNode, Step, Verdict};
 pub use rule::{Origin, Rule, RuleId, RuleLimit};
-pub use set::{DomainId, Lookup, RulePath, RuleSet};
+pub use set::{DomainId, Lookup, Match, RulePath, RuleSet};
 pub use stats::assign_stats;

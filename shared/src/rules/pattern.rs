@@ -53,6 +53,34 @@ impl Pattern {
     }
 }
 
+/// Whether some text is covered by both patterns.
+#[cfg(feature = "yaml")]
+pub(super) fn overlap(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    // Whether what is left of `a` and of `b` has a text in common, from the ends to the front.
+    let mut below = vec![false; b.len() + 1];
+    for at in (0..=a.len()).rev() {
+        let mut row = vec![false; b.len() + 1];
+        for other in (0..=b.len()).rev() {
+            let (first, second) = (a.get(at), b.get(other));
+            let next = |row: &[bool], at: usize| row.get(at).copied().unwrap_or(false);
+            row[other] = match (first, second) {
+                (None, None) => true,
+                (Some(b'*'), Some(b'*')) => next(&below, other) || next(&row, other + 1),
+                // The star is over, or takes one more byte of the other.
+                (Some(b'*'), Some(_)) => next(&below, other) || next(&row, other + 1),
+                (Some(_), Some(b'*')) => next(&row, other + 1) || next(&below, other),
+                (Some(b'*'), None) => next(&below, other),
+                (None, Some(b'*')) => next(&row, other + 1),
+                (Some(first), Some(second)) => first == second && next(&below, other + 1),
+                (None, Some(_)) | (Some(_), None) => false,
+            };
+        }
+        below = row;
+    }
+    below.first().copied().unwrap_or(false)
+}
+
 /// Whether the parts of `stars` (`*`, `*part*`, `*one*other*`) occur in `text` one after the other.
 ///
 /// Taking the leftmost occurrence of each part leaves the most room for those that follow, so there
@@ -131,7 +159,41 @@ mod tests {
         }
     }
 
+    #[test]
+    fn patterns_that_no_text_fits_both_of_do_not_overlap() {
+        for (a, b, expected) in [
+            ("a*", "*b", true),
+            ("a*", "b*", false),
+            ("*a", "*b", false),
+            ("/v1/*", "/v1/admin/*", true),
+            ("x", "x", true),
+            ("*", "", true),
+            ("a*b", "ab*c", false),
+        ] {
+            assert_eq!(overlap(a, b), expected, "{a} {b}");
+            assert_eq!(overlap(b, a), expected, "{b} {a}");
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn overlap_agrees_with_trying_all_short_texts(a in "[ab*]{0,4}", b in "[ab*]{0,4}") {
+            // If there is a text at all, there is one no longer than both together.
+            let mut texts = vec![String::new()];
+            let mut from = 0;
+            for _ in 0..8 {
+                let to = texts.len();
+                for at in from..to {
+                    for letter in ["a", "b"] {
+                        texts.push(format!("{}{letter}", texts[at]));
+                    }
+                }
+                from = to;
+            }
+            let common = texts.iter().any(|text| covers(&a, text) && covers(&b, text));
+            proptest::prop_assert_eq!(overlap(&a, &b), common);
+        }
+
         #[test]
         fn it_agrees_with_the_definition(pattern in "[ab*]{0,8}", value in "[ab]{0,10}") {
             proptest::prop_assert_eq!(

@@ -45,6 +45,28 @@ pub enum Lookup {
     Rule(RuleId),
 }
 
+/// How a descriptor of the rules matches an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Match {
+    /// By its key and exactly its value.
+    Exact,
+    /// By a pattern, in its value or its key.
+    Pattern,
+    /// By its key; it has no value.
+    KeyOnly,
+}
+
+/// Is told each step of a look-up. That of the decision, `()`, compiles to nothing.
+pub(super) trait Observer {
+    /// At the next level this node was taken, or none.
+    fn chose(&mut self, chosen: Option<(u32, Match)>);
+}
+
+impl Observer for () {
+    #[inline(always)]
+    fn chose(&mut self, _: Option<(u32, Match)>) {}
+}
+
 /// Names a domain within its [`RuleSet`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DomainId(pub(super) u32);
@@ -153,19 +175,36 @@ impl RuleSet {
     /// The rule for a descriptor; `None` when no limit applies to it.
     #[inline]
     pub fn find_in(&self, domain: DomainId, entries: &[Entry<'_>]) -> Option<RuleId> {
+        self.walk(domain, entries, &mut ())
+    }
+
+    /// The look-up itself, for the decision and, watched, for those who explain it.
+    #[inline]
+    pub(super) fn walk(
+        &self,
+        domain: DomainId,
+        entries: &[Entry<'_>],
+        observer: &mut impl Observer,
+    ) -> Option<RuleId> {
         let mut level = &self.domains.get(domain.0 as usize)?.children;
         let (last, outer) = entries.split_last()?;
         for entry in outer {
-            level = &self.child(level, entry)?.children;
+            level = &self.child(level, entry, observer)?.children;
         }
-        self.child(level, last)?.rule
+        self.child(level, last, observer)?.rule
     }
 
     /// The node an entry leads to.
     #[inline]
-    fn child(&self, level: &Level, entry: &Entry<'_>) -> Option<&Node> {
+    fn child(
+        &self,
+        level: &Level,
+        entry: &Entry<'_>,
+        observer: &mut impl Observer,
+    ) -> Option<&Node> {
         let group = self.group(level, entry.key);
         if let Some(node) = group.and_then(|group| self.exact(group, entry.value)) {
+            observer.chose(Some((node, Match::Exact)));
             return self.node(node);
         }
         let mut pattern = group.and_then(|(_, group)| {
@@ -178,7 +217,13 @@ impl RuleSet {
         if !level.key_patterns.is_empty() {
             pattern = self.key_pattern(level, entry, pattern);
         }
-        self.node(pattern.or_else(|| group.and_then(|(_, group)| group.bare))?)
+        let bare = || group.and_then(|(_, group)| group.bare);
+        let chosen = pattern.or_else(bare);
+        observer.chose(chosen.map(|node| match pattern {
+            Some(_) => (node, Match::Pattern),
+            None => (node, Match::KeyOnly),
+        }));
+        self.node(chosen?)
     }
 
     /// The nodes of a level that have this very key, and their number.
@@ -292,7 +337,7 @@ impl RuleSet {
     }
 
     /// A node and those above it, innermost first.
-    fn ancestors(&self, node: u32) -> impl Iterator<Item = &Node> {
+    pub(super) fn ancestors(&self, node: u32) -> impl Iterator<Item = &Node> {
         std::iter::successors(self.node(node), |node| match node.parent {
             Parent::Node(parent) => self.node(parent),
             Parent::Domain(_) => None,
@@ -300,7 +345,7 @@ impl RuleSet {
     }
 
     #[inline]
-    fn node(&self, id: u32) -> Option<&Node> {
+    pub(super) fn node(&self, id: u32) -> Option<&Node> {
         self.nodes.get(id as usize)
     }
 }

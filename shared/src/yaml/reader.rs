@@ -362,10 +362,14 @@ impl<'s> Reader<'s> {
             | ErrorKind::TabInPlainScalar => {
                 problem.with_hint("YAML is indented with spaces; replace the tab")
             }
-            ErrorKind::UnknownAnchor => {
-                problem.with_hint("an anchor, '&name', has to come before its alias")
+            // Mostly a pattern.
+            ErrorKind::UnknownAnchor | ErrorKind::MissingAnchorOrAliasName => problem.with_hint(
+                "a text that begins with '*' goes in quotes; without, it is an alias of an anchor, '&name', \
+                 that has to come before",
+            ),
+            ErrorKind::UnexpectedCharacter { .. } | ErrorKind::MappingValueNotAllowed => {
+                problem.with_hint("put the text in quotes")
             }
-            ErrorKind::UnexpectedCharacter { .. } => problem.with_hint("put the text in quotes"),
             _ => problem,
         }
     }

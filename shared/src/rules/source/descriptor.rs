@@ -27,6 +27,8 @@ pub(super) struct Descriptor {
     pub(super) value: Option<Arc<str>>,
     /// Its key.
     pub(super) span: Span,
+    /// The line it begins on.
+    pub(super) line: u32,
     pub(super) share: bool,
     pub(super) metric_value: bool,
     pub(super) rule: Option<Box<Rule>>,
@@ -113,6 +115,7 @@ impl FileReader<'_> {
             key: self.shared(key),
             value: (!value.is_empty()).then(|| self.shared(value)),
             span: key_span,
+            line: node.span().line(),
             share: self.share(mapping, key, value),
             metric_value: self.flag(mapping, "value_to_metric"),
             rule: limit.rule,

@@ -6,11 +6,16 @@ use std::sync::Arc;
 
 use super::descriptor::{Descriptor, File, duplicate_message};
 use crate::rules::compile::{Draft, DraftNode};
+use crate::rules::pattern::{Pattern, has_wildcard};
+use crate::rules::rule::Origin;
 use crate::rules::set::{Parent, number};
 use crate::yaml::{Problem, Problems, Source, Span, printable};
 
 /// Most names that a misspelt one is compared with.
 const SUGGESTED_FROM_MAX: usize = 1_000;
+
+/// Most patterns of one level that later ones are compared with.
+const COVERS_MAX: usize = 100;
 
 /// All domains read so far, in order.
 pub(super) struct Domains<'a> {
@@ -57,7 +62,7 @@ impl<'a> Domains<'a> {
             problems.push(
                 Problem::new(source, file.span, format!("duplicate domain '{name}' in config file")).with_hint(
                     format!(
-                        "it is in {}:{} already; rate_limiting.merge_domain_config allows several files for one domain",
+                        "it is in {}:{} already; rate_limiting.merge_domain_config (hivectl: --merge-domains) allows several files for one domain",
                         first_source.name(),
                         first_span.line()
                     ),
@@ -92,6 +97,31 @@ impl<'a> Domains<'a> {
                         let message = duplicate_message(&domain.name, descriptor);
                         problems
                             .push(Problem::new(source, descriptor.span, message).with_hint(hint));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A warning for every pattern that can match nothing, because one before it covers all it covers.
+    pub(super) fn check_reach(&self, problems: &mut Problems) {
+        for domain in &self.list {
+            let top = domain
+                .descriptors
+                .iter()
+                .map(|(source, descriptor)| (*source, descriptor));
+            let mut levels: Vec<Vec<(&Source, &Descriptor)>> = vec![top.collect()];
+            while let Some(level) = levels.pop() {
+                check_level_reach(&level, problems);
+                for (source, descriptor) in level {
+                    if !descriptor.children.is_empty() {
+                        levels.push(
+                            descriptor
+                                .children
+                                .iter()
+                                .map(|child| (source, child))
+                                .collect(),
+                        );
                     }
                 }
             }
@@ -142,22 +172,77 @@ impl<'a> Domains<'a> {
         }
     }
 
-    /// Everything in the form that is compiled.
-    pub(super) fn into_draft(self) -> Draft {
+    /// Everything in the form that is compiled, and where each descriptor of it is written.
+    pub(super) fn into_draft(self) -> (Draft, Vec<Origin>) {
         let mut draft = Draft::default();
+        let mut origins = Vec::new();
         for domain in self.list {
             let parent = Parent::Domain(number(draft.domains.len()));
             draft.domains.push(domain.name);
-            for (_, descriptor) in domain.descriptors {
-                add_node(&mut draft.nodes, parent, descriptor);
+            for (source, descriptor) in domain.descriptors {
+                let file = source.name();
+                add_node(&mut draft.nodes, &mut origins, file, parent, descriptor);
             }
         }
-        draft
+        (draft, origins)
     }
 }
 
-fn add_node(nodes: &mut Vec<DraftNode>, parent: Parent, descriptor: Descriptor) {
+fn check_level_reach(level: &[(&Source, &Descriptor)], problems: &mut Problems) {
+    let mut before: Vec<(&Source, &Descriptor, [Pattern; 2])> = Vec::new();
+    for (source, descriptor) in level {
+        let value = descriptor.value.as_deref().unwrap_or("*");
+        if !has_wildcard(&descriptor.key)
+            && descriptor
+                .value
+                .as_deref()
+                .is_none_or(|value| !has_wildcard(value))
+        {
+            continue;
+        }
+        // The stars of a text are covered by stars alone, so what covers the text covers all it stands for.
+        let cover = before.iter().find(|(_, _, [key, of_value])| {
+            key.covers(descriptor.key.as_bytes()) && of_value.covers(value.as_bytes())
+        });
+        if let Some((first_source, first, _)) = cover {
+            let message = format!(
+                "'{}' covers everything that this pattern covers, and stands before it: this one never matches",
+                printable(first.value.as_deref().unwrap_or(&first.key)),
+            );
+            let hint = format!(
+                "put it before {}:{}; patterns are tried in file order",
+                first_source.name(),
+                first.span.line()
+            );
+            problems.push(
+                Problem::new(source, descriptor.span, message)
+                    .with_hint(hint)
+                    .as_warning(),
+            );
+        }
+        if before.len() < COVERS_MAX {
+            let pattern = |text: &str| Pattern::new(Arc::from(text));
+            before.push((
+                source,
+                descriptor,
+                [pattern(&descriptor.key), pattern(value)],
+            ));
+        }
+    }
+}
+
+fn add_node(
+    nodes: &mut Vec<DraftNode>,
+    origins: &mut Vec<Origin>,
+    file: &Arc<str>,
+    parent: Parent,
+    descriptor: Descriptor,
+) {
     let own = Parent::Node(number(nodes.len()));
+    origins.push(Origin {
+        file: Arc::clone(file),
+        line: descriptor.line,
+    });
     nodes.push(DraftNode {
         parent,
         key: descriptor.key,
@@ -167,6 +252,6 @@ fn add_node(nodes: &mut Vec<DraftNode>, parent: Parent, descriptor: Descriptor) 
         rule: descriptor.rule,
     });
     for child in descriptor.children {
-        add_node(nodes, own, child);
+        add_node(nodes, origins, file, own, child);
     }
 }

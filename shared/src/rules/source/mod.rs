@@ -42,6 +42,7 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
+use super::rule::Origin;
 use super::set::RuleSet;
 use crate::yaml::{Limits, Problem, Problems, Source};
 use domains::Domains;
@@ -61,6 +62,9 @@ pub struct Loaded {
     /// The rules, compiled. Their statistics places are not assigned yet
     /// ([`assign_stats`](super::assign_stats)).
     pub rules: RuleSet,
+    /// Where each descriptor is written, in file order: by [`NodeId::index`](super::NodeId::index).
+    /// The rules themselves know it only of those that have a limit.
+    pub origins: Vec<Origin>,
     /// What their author should look at.
     pub warnings: Problems,
 }
@@ -85,13 +89,16 @@ pub fn parse(sources: &[Source], options: &Options) -> Result<Loaded, Problems> 
         }
     }
     domains.check_siblings(&mut problems);
+    domains.check_reach(&mut problems);
     domains.check_replaced_names(&mut problems);
     if problems.has_errors() {
         return Err(problems);
     }
-    match super::compile::compile(domains.into_draft()) {
+    let (draft, origins) = domains.into_draft();
+    match super::compile::compile(draft) {
         Ok(rules) => Ok(Loaded {
             rules,
+            origins,
             warnings: problems,
         }),
         Err(error) => {

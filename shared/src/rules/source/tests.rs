@@ -560,3 +560,32 @@ const LINES: [&str; 24] = [
     "<<: {key: c}",
     "---",
 ];
+
+#[test]
+fn a_pattern_that_another_one_leaves_nothing_to_is_warned_of() {
+    let warnings = |first: &str, second: &str| {
+        let text = format!(
+            "domain: d\ndescriptors:\n  - {{key: a, value: '{first}'}}\n  - {{key: a, value: '{second}'}}\n  - key: b\n"
+        );
+        parse(&[Source::new("r.yaml", text)], &Options::default())
+            .unwrap()
+            .warnings
+            .to_string()
+    };
+    let shown = warnings("*", "x*");
+    assert!(
+        shown.contains("r.yaml:4:11: warning: '*' covers everything"),
+        "{shown}"
+    );
+    assert!(shown.contains("put it before r.yaml:3;"), "{shown}");
+    assert_ne!(warnings("/api/*", "/api/v1/*"), "");
+    for (first, second) in [
+        ("x*", "*"),
+        ("x*", "y*"),
+        ("*x", "x*"),
+        ("*", "exact"),
+        ("a*b", "a*"),
+    ] {
+        assert_eq!(warnings(first, second), "", "{first} {second}");
+    }
+}

@@ -18,7 +18,7 @@ fn covers(pattern: &[u8], value: &[u8]) -> bool {
 }
 
 /// The child an entry leads to, by the three steps of the specification.
-fn child<'a>(children: &'a [Tree], key: &str, value: &str) -> Option<&'a Tree> {
+pub(super) fn child<'a>(children: &'a [Tree], key: &str, value: &str) -> Option<&'a Tree> {
     let exact = |tree: &&Tree| tree.key == key && tree.value.as_deref() == Some(value);
     let pattern = |tree: &&Tree| {
         let key_has_star = tree.key.contains('*');

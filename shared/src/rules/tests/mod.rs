@@ -1,6 +1,8 @@
 //! Rule sets against a plain re-implementation of what they are to do, and through their encoding.
 
+mod differing;
 mod encoding;
+mod explaining;
 mod matching;
 
 use std::sync::Arc;

@@ -1,0 +1,212 @@
+//! The answer for people.
+
+use std::io::{self, Write};
+
+use hivemind_shared::rules::{RuleLimit, Verdict};
+use hivemind_shared::yaml::printable;
+
+use super::answer::{Answer, CandidateAnswer, DescriptorAnswer, RuleAnswer, StepAnswer};
+use super::counter::CounterState;
+use super::request::entry_text;
+use super::sentences;
+use crate::rules::{Amount, place, settings};
+use crate::table::{Align, Table};
+use crate::text::{count, harmless, utc};
+
+/// Of the descriptors that do not match, so many are shown.
+const SHOWN_MAX: usize = 6;
+
+pub(super) fn write(answer: &Answer<'_>, all: bool, out: &mut impl Write) -> io::Result<()> {
+    for (position, descriptor) in answer.descriptors.iter().enumerate() {
+        if position > 0 {
+            writeln!(out)?;
+        }
+        let (domain, asked) = (printable(&answer.domain), descriptor.asked.text());
+        writeln!(out, "{domain}: {asked}")?;
+        for (step, (key, value)) in descriptor.steps.iter().zip(&descriptor.asked.entries) {
+            writeln!(out, "  {}", entry_text(key, value))?;
+            write_step(step, all, out)?;
+        }
+        writeln!(out)?;
+        write_result(descriptor, answer.hits, out)?;
+    }
+    Ok(())
+}
+
+fn write_step(step: &StepAnswer, all: bool, out: &mut impl Write) -> io::Result<()> {
+    let (shown, omitted) = shown(step, if all { usize::MAX } else { SHOWN_MAX });
+    let mut table = Table::without_titles([Align::Left; 4]);
+    for candidate in shown {
+        let mark = if matches!(candidate.verdict, Verdict::Taken(_)) {
+            "    >"
+        } else {
+            "     "
+        };
+        let place = match (&candidate.file, candidate.line) {
+            (Some(file), Some(line)) => format!("{}:{line}", harmless(file)),
+            _ => String::new(),
+        };
+        table.push([
+            mark.to_owned(),
+            candidate.name.clone(),
+            sentences::verdict(candidate.verdict).to_owned(),
+            place,
+        ]);
+    }
+    table.write(out)?;
+    if step.candidates.is_empty() {
+        writeln!(out, "       nothing on this level")?;
+    }
+    if omitted > 0 {
+        writeln!(out, "       and {omitted} more that do not match (--all)")?;
+    }
+    Ok(())
+}
+
+/// Everything that matches, and some of what does not: those with the right key first.
+pub(super) fn shown(step: &StepAnswer, others_max: usize) -> (Vec<&CandidateAnswer>, usize) {
+    let kinds: [fn(Verdict) -> bool; 2] = [
+        |verdict| !verdict.matches() && verdict != Verdict::OtherKey,
+        |verdict| verdict == Verdict::OtherKey,
+    ];
+    let mut positions: Vec<usize> = Vec::new();
+    let of_kind = |kind: fn(Verdict) -> bool| {
+        let candidates = step.candidates.iter().enumerate();
+        candidates
+            .filter(move |(_, candidate)| kind(candidate.verdict))
+            .map(|(position, _)| position)
+    };
+    for kind in kinds {
+        let room = others_max.saturating_sub(positions.len());
+        positions.extend(of_kind(kind).take(room));
+    }
+    positions.extend(of_kind(Verdict::matches));
+    positions.sort_unstable();
+    let omitted = step.candidates.len() - positions.len();
+    let shown = positions
+        .into_iter()
+        .filter_map(|position| step.candidates.get(position))
+        .collect();
+    (shown, omitted)
+}
+
+fn write_result(
+    descriptor: &DescriptorAnswer<'_>,
+    hits: u32,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    let Some(found) = &descriptor.rule else {
+        writeln!(out, "  No limit applies.")?;
+        for reason in &descriptor.reasons {
+            writeln!(out, "  {}", sentence(reason))?;
+        }
+        return Ok(());
+    };
+    let RuleAnswer { path, rule, .. } = found;
+    let mut lines = Table::without_titles([Align::Left; 2]);
+    let mut line = |title: &str, text: String| lines.push([format!("  {title}"), text]);
+    line("limit", Amount(rule.limit).to_string());
+    line(
+        "rule",
+        format!("{} ({})", harmless(path), place(&rule.origin)),
+    );
+    for setting in settings(rule) {
+        line("", setting);
+    }
+    if let Some((by, place)) = &descriptor.replaced_by {
+        line(
+            "replaced",
+            format!(
+                "by {by} ({place}): this limit does not apply to this request, nothing is counted"
+            ),
+        );
+    }
+    for other in &descriptor.replaces {
+        line("replaces", format!("the limit of {other}"));
+    }
+    if let Some(counter) = &descriptor.counter {
+        counter_lines(counter, hits, found, &mut line);
+    } else if rule.limit == RuleLimit::Unlimited {
+        line(
+            "counter",
+            "none: nothing is counted and nothing refused".to_owned(),
+        );
+    }
+    lines.write(out)
+}
+
+fn counter_lines(
+    counter: &CounterState,
+    hits: u32,
+    found: &RuleAnswer,
+    line: &mut impl FnMut(&str, String),
+) {
+    let entries: Vec<String> = counter
+        .entries
+        .iter()
+        .map(|(key, value, shared)| {
+            let note = if *shared {
+                " (shared by all that match)"
+            } else {
+                ""
+            };
+            format!("{}{note}", entry_text(key, value))
+        })
+        .collect();
+    line(
+        "counter",
+        format!("{} per {}", entries.join(", "), counter.unit),
+    );
+    line("statistics", harmless(&found.statistics));
+    if let Some(live) = &counter.live {
+        line(
+            "counted",
+            format!(
+                "{} here, {} at peers, {} of {} remaining",
+                live.local,
+                live.remote,
+                counter.remaining(),
+                counter.limit
+            ),
+        );
+        line(
+            "window",
+            format!(
+                "since {}, resets in {} s",
+                utc(live.window_start_s),
+                live.reset_s
+            ),
+        );
+    }
+    line("now", consequence(counter, hits, found));
+}
+
+/// What would become of the request.
+fn consequence(counter: &CounterState, hits: u32, found: &RuleAnswer) -> String {
+    let what = match (hits, &counter.live) {
+        (0, Some(_)) => "a call that only reads".to_owned(),
+        (0, None) => "a call that only reads, on an empty counter,".to_owned(),
+        (_, Some(_)) => count(hits as usize, "more hit"),
+        (_, None) => format!("{} on an empty counter", count(hits as usize, "hit")),
+    };
+    let over = counter.is_over_after(hits);
+    match (over, found.rule.shadow_mode, found.rule.quota_mode) {
+        (false, ..) => format!("{what} would pass"),
+        (true, true, _) => {
+            format!("{what} would be over the limit, and pass all the same: shadow_mode")
+        }
+        (true, _, true) => format!(
+            "{what} would be over the limit; refused once all quotas of the request are (quota_mode)"
+        ),
+        (true, ..) => format!("{what} would be refused"),
+    }
+}
+
+/// A reason as a sentence of its own.
+fn sentence(reason: &str) -> String {
+    let mut characters = reason.chars();
+    let first = characters.next().map(char::to_uppercase);
+    let end = if reason.ends_with('?') { "" } else { "." };
+    let first: String = first.into_iter().flatten().collect();
+    format!("{first}{}{end}", characters.as_str())
+}

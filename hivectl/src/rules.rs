@@ -1,0 +1,178 @@
+//! Rules from files or from a region, for the commands that look at them.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use hivemind_shared::region::RegionView;
+use hivemind_shared::rules::source::{self, Options as ParseOptions};
+use hivemind_shared::rules::{NodeId, Origin, Rule, RuleLimit, RuleSet, files};
+use hivemind_shared::yaml::{Problems, printable};
+
+use crate::failure::Failure;
+use crate::output::note;
+use crate::text::harmless;
+
+/// The option of every command that reads rules files.
+#[derive(Debug, clap::Args)]
+pub(crate) struct MergeOption {
+    /// Several files may hold rules of one domain, as with `rate_limiting.merge_domain_config` of meshd
+    #[arg(long)]
+    pub(crate) merge_domains: bool,
+}
+
+/// Rules, and where they are written.
+#[derive(Debug)]
+pub(crate) struct Rulebook {
+    pub(crate) rules: RuleSet,
+    /// Of every descriptor; published rules know it only of those with a limit.
+    origins: Vec<Origin>,
+}
+
+/// Rules that were read from files.
+#[derive(Debug)]
+pub(crate) struct FromFiles {
+    pub(crate) book: Rulebook,
+    pub(crate) warnings: Problems,
+    pub(crate) files: usize,
+}
+
+/// Reads rules files and directories as one configuration.
+pub(crate) fn read(paths: &[PathBuf], merge: &MergeOption) -> Result<FromFiles, Failure> {
+    let mut problems = Problems::default();
+    let mut sources = Vec::new();
+    for path in paths {
+        let (files, unreadable) = files::read(path);
+        problems.extend(unreadable);
+        for file in files {
+            match file.source() {
+                Ok(source) => sources.push(source),
+                Err(problem) => problems.push(problem),
+            }
+        }
+    }
+    let options = ParseOptions {
+        merge_domains: merge.merge_domains,
+    };
+    match source::parse(&sources, &options) {
+        Ok(loaded) => {
+            problems.extend(loaded.warnings);
+            if problems.has_errors() {
+                return Err(Failure::Rules(problems));
+            }
+            Ok(FromFiles {
+                book: Rulebook {
+                    rules: loaded.rules,
+                    origins: loaded.origins,
+                },
+                warnings: problems,
+                files: sources.len(),
+            })
+        }
+        Err(more) => {
+            problems.extend(more);
+            Err(Failure::Rules(problems))
+        }
+    }
+}
+
+impl FromFiles {
+    /// Shows what the author of the files should look at, beside the result.
+    pub(crate) fn show_warnings(&self) {
+        // A warning nobody can read is no reason to fail.
+        let _ = write!(io::stderr().lock(), "{}", self.warnings);
+    }
+
+    /// Says which settings of meshd the rules need for all they say.
+    pub(crate) fn show_needed_settings(&self) {
+        let with_metadata = |(_, rule): &(_, &Rule)| rule.metadata.is_some();
+        if let Some((_, rule)) = self.book.rules.rules().find(with_metadata) {
+            note(format_args!(
+                "{}: answers carry 'metadata' only with `rate_limiting.dynamic_metadata: true`",
+                place(&rule.origin)
+            ));
+        }
+    }
+}
+
+impl Rulebook {
+    /// The rules in force in a region, and how often rules were published there.
+    pub(crate) fn published(region: &RegionView, path: &Path) -> Result<(u64, Self), Failure> {
+        let (generation, rules) = region.load_rules().map_err(|source| Failure::Published {
+            path: path.to_owned(),
+            source,
+        })?;
+        let origins = Vec::new();
+        Ok((generation, Self { rules, origins }))
+    }
+
+    /// Where a descriptor is written, if that is known.
+    pub(crate) fn origin(&self, node: NodeId) -> Option<&Origin> {
+        let of_rule = || {
+            let rule = self.rules.rule_node(node)?.rule?;
+            Some(&self.rules.rule(rule)?.origin)
+        };
+        self.origins.get(node.index()).or_else(of_rule)
+    }
+
+    /// The same as text.
+    pub(crate) fn place(&self, node: NodeId) -> String {
+        self.origin(node).map(place).unwrap_or_default()
+    }
+
+    /// A descriptor as requests write it: `path=/api/*`, or `path`.
+    pub(crate) fn name(&self, node: NodeId) -> String {
+        let Some(node) = self.rules.rule_node(node) else {
+            return String::new();
+        };
+        match node.value {
+            Some(value) => format!("{}={}", printable(node.key), printable(value)),
+            None => printable(node.key),
+        }
+    }
+}
+
+/// A place in a file: `rules.yaml:3`.
+pub(crate) fn place(origin: &Origin) -> String {
+    format!("{}:{}", harmless(&origin.file), origin.line)
+}
+
+/// How much a rule allows: `5 per minute`.
+pub(crate) struct Amount(pub(crate) RuleLimit);
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            RuleLimit::Limited {
+                requests_per_unit,
+                unit,
+            } => write!(f, "{requests_per_unit} per {unit}"),
+            RuleLimit::Unlimited => f.write_str("unlimited"),
+        }
+    }
+}
+
+/// What a rule says besides how much it allows, as its keys are written.
+pub(crate) fn settings(rule: &Rule) -> Vec<String> {
+    let mut settings = Vec::new();
+    if !rule.name.is_empty() {
+        settings.push(format!("name {}", printable(&rule.name)));
+    }
+    if !rule.replaces.is_empty() {
+        let names: Vec<String> = rule.replaces.iter().map(|name| printable(name)).collect();
+        settings.push(format!("replaces {}", names.join(", ")));
+    }
+    for (name, is_set) in [
+        ("shadow_mode", rule.shadow_mode),
+        ("quota_mode", rule.quota_mode),
+        ("detailed_metric", rule.detailed_metric),
+    ] {
+        if is_set {
+            settings.push(name.to_owned());
+        }
+    }
+    if let Some(metadata) = &rule.metadata {
+        settings.push(format!("metadata {}", printable(metadata)));
+    }
+    settings
+}

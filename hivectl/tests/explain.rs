@@ -1,0 +1,298 @@
+//! `hivectl explain` on files and on regions.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails"
+)]
+
+mod support;
+
+use std::path::Path;
+
+use support::{AT_NOW, Finished, Place, RULES, hit, hivectl};
+
+const WALK: &str = "\
+domain: edge
+descriptors:
+  - key: path
+    rate_limit: {unit: minute, requests_per_unit: 1}
+    descriptors:
+      - key: user
+        rate_limit: {unit: minute, requests_per_unit: 2}
+  - key: path
+    value: /api/*
+    share_threshold: true
+    rate_limit: {unit: minute, requests_per_unit: 3, name: api}
+  - key: path
+    value: '*'
+    rate_limit: {unit: minute, requests_per_unit: 9}
+  - key: path
+    value: /api/v1
+    shadow_mode: true
+    rate_limit: {unit: day, requests_per_unit: 0, replaces: [{name: api}]}
+  - key: host
+    descriptors:
+      - key: client
+        rate_limit: {unlimited: true}
+  - key: open
+";
+
+fn explain(rules: &Path, arguments: &[&str]) -> Finished {
+    Finished::of(hivectl().arg("explain").arg(rules).args(arguments))
+}
+
+/// Lines without what aligns them.
+fn squeezed(text: &str) -> Vec<String> {
+    text.lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+#[track_caller]
+fn assert_says(finished: Finished, parts: &[&str]) {
+    let text = squeezed(&finished.ok()).join("\n");
+    for part in parts {
+        assert!(text.contains(part), "no {part:?} in\n{text}");
+    }
+}
+
+#[test]
+fn the_walk_says_of_each_descriptor_why_it_was_taken_or_not() {
+    let place = Place::new();
+    let rules = place.write("r.yaml", WALK);
+    let at = |line: u32| format!("{}:{line}", rules.display());
+    assert_says(
+        explain(&rules, &["edge", "path=/api/v2"]),
+        &[
+            &format!("path matches, but the key alone comes last {}", at(3)),
+            &format!(
+                "> path=/api/* taken: the first pattern in file order that matches {}",
+                at(8)
+            ),
+            &format!("path=* matches, but stands later in file order {}", at(12)),
+            &format!("path=/api/v1 other value {}", at(15)),
+            &format!("host other key {}", at(19)),
+            "limit 3 per minute",
+            &format!("rule edge.path_/api/* ({})", at(8)),
+            "counter path=/api/* (shared by all that match) per minute",
+            "statistics edge.path_/api/*",
+            "1 hit on an empty counter would pass",
+        ],
+    );
+    assert_says(
+        explain(&rules, &["edge", "path=/x", "--hits=10"]),
+        &[
+            "limit 9 per minute",
+            "10 hits on an empty counter would be refused",
+        ],
+    );
+}
+
+#[test]
+fn rules_that_replace_each_other_are_shown_together() {
+    let place = Place::new();
+    let rules = place.write("r.yaml", WALK);
+    let finished = explain(&rules, &["edge", "path=/api/v1", "path=/api/v2"]);
+    assert_says(
+        finished,
+        &[
+            "replaces the limit of path=/api/v2",
+            "over the limit, and pass all the same: shadow_mode",
+            "replaced by edge.path_/api/v1",
+        ],
+    );
+}
+
+#[test]
+fn it_is_said_why_no_limit_applies() {
+    let place = Place::new();
+    let rules = place.write("r.yaml", WALK);
+    for (domain, descriptor, parts) in [
+        (
+            "egde",
+            "path=/x",
+            &["no rules for the domain 'egde'", "did you mean 'edge'?"][..],
+        ),
+        ("edge", "paht=/x", &["did you mean the key 'path'?"]),
+        (
+            "edge",
+            "host=a",
+            &["shorter than the rules", "no limit of its own"],
+        ),
+        (
+            "edge",
+            "open=a",
+            &["requests that end there are not limited"],
+        ),
+        (
+            "edge",
+            "host=a,clinet=b",
+            &[
+                "has no descriptor for clinet=b; its siblings are not tried; did you mean the key 'client'?",
+            ],
+        ),
+        ("edge", "host=a,client=b,more=c", &["longer than the rules"]),
+        (
+            "edge",
+            "path=/api/v2,user=ann",
+            &[
+                "longer than the rules",
+                "'path' (",
+                "would lead to 2 per minute",
+                "not tried again",
+            ],
+        ),
+    ] {
+        assert_says(
+            explain(&rules, &[domain, descriptor]),
+            &["No limit applies."],
+        );
+        assert_says(explain(&rules, &[domain, descriptor]), parts);
+    }
+    assert_says(
+        explain(&rules, &["edge", "host=a,client=b"]),
+        &["limit unlimited", "nothing is counted"],
+    );
+}
+
+#[test]
+fn values_may_hold_equals_signs_and_commas() {
+    let place = Place::new();
+    let rules = place.write("r.yaml", WALK);
+    let json = explain(&rules, &["--json", "edge", r"path=/q?a=b\,c"]).json();
+    let descriptor = &json["descriptors"][0];
+    assert_eq!(descriptor["entries"][0]["value"], "/q?a=b,c");
+    assert_eq!(descriptor["end"], "rule");
+    assert_eq!(descriptor["rule"]["requests_per_unit"], 9);
+    assert_eq!(descriptor["rule"]["line"], 12);
+    assert_eq!(
+        descriptor["steps"][0]["candidates"][2]["verdict"],
+        "taken_pattern"
+    );
+    assert_eq!(descriptor["counter"]["live"], serde_json::Value::Null);
+}
+
+#[test]
+fn of_a_wide_level_only_some_is_shown_unless_asked_for() {
+    use std::fmt::Write as _;
+    let mut text = "domain: d\ndescriptors:\n".to_owned();
+    for number in 0..500 {
+        writeln!(
+            text,
+            "  - {{key: a, value: v{number}, rate_limit: {{unit: hour, requests_per_unit: 1}}}}"
+        )
+        .unwrap();
+    }
+    let place = Place::new();
+    let rules = place.write("r.yaml", text);
+    assert_says(
+        explain(&rules, &["d", "a=v400"]),
+        &[
+            "> a=v400 taken: equal value",
+            "and 493 more that do not match (--all)",
+        ],
+    );
+    let all = explain(&rules, &["d", "a=v400", "--all"]).ok();
+    assert!(all.lines().count() > 500, "{all}");
+    let json = explain(&rules, &["d", "a=v400", "--json"]).json();
+    assert_eq!(json["descriptors"][0]["steps"][0]["omitted"], 399);
+}
+
+#[test]
+fn broken_rules_are_shown_as_check_shows_them() {
+    let place = Place::new();
+    let rules = place.write("r.yaml", "domain: d\ndescriptors:\n  - kye: a\n");
+    let finished = explain(&rules, &["d", "a=1"]);
+    assert_eq!((finished.status, &*finished.stdout), (Some(65), ""));
+    assert!(finished.stderr.contains("r.yaml:3:5: "), "{finished:?}");
+    assert!(
+        finished.stderr.contains("did you mean 'key'?"),
+        "{finished:?}"
+    );
+}
+
+#[test]
+fn several_files_of_one_domain_are_merged_when_asked_for() {
+    let place = Place::new();
+    place.write("rules-a.yaml", RULES);
+    place.write(
+        "rules-b.yaml",
+        "domain: edge\ndescriptors: [{key: other, rate_limit: {unit: day, requests_per_unit: 8}}]",
+    );
+    assert_eq!(
+        explain(&place.path(""), &["edge", "other=1"]).status,
+        Some(65)
+    );
+    assert_says(
+        explain(&place.path(""), &["--merge-domains", "edge", "other=1"]),
+        &["limit 8 per day"],
+    );
+}
+
+#[test]
+fn with_a_region_its_rules_and_counts_are_shown_and_nothing_is_counted() {
+    let place = Place::new();
+    let region = place.own_with_rules();
+    hit(&region, "edge", &[("user", "ann")], 3);
+    hit(&region, "edge", &[("route", "files/b")], 4);
+    let explain = |arguments: &[&str]| {
+        place
+            .hivectl(&[&["explain", AT_NOW, "--json"], arguments].concat())
+            .json()
+    };
+    for _ in 0..2 {
+        let json = explain(&["edge", "user=ann", "route=files/a"]);
+        let live = |descriptor: usize| json["descriptors"][descriptor]["counter"]["live"].clone();
+        assert_eq!(
+            (&live(0)["local"], &live(0)["remaining"], &live(0)["remote"]),
+            (&3.into(), &1.into(), &0.into())
+        );
+        // Another value of the pattern, the same counter.
+        assert_eq!(live(1)["local"], 4);
+        assert_eq!(json["descriptors"][0]["counter"]["over"], false);
+    }
+    assert_eq!(
+        explain(&["edge", "user=ann", "--hits=2"])["descriptors"][0]["counter"]["over"],
+        true
+    );
+    // What `ls` calls the counter.
+    let listed = place.hivectl(&["ls", AT_NOW, "--json"]).json();
+    let fingerprint =
+        &explain(&["edge", "user=ann"])["descriptors"][0]["counter"]["live"]["fingerprint"];
+    assert!(
+        listed["counters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|counter| &counter["fingerprint"] == fingerprint)
+    );
+
+    let text = place.hivectl(&["explain", AT_NOW, "edge", "user=ann"]);
+    let shown = squeezed(&text.stdout).join("\n");
+    for part in [
+        "counted 3 here, 0 at peers, 1 of 4 remaining",
+        "rule edge.user (rules-0.yaml:4)",
+        "1 more hit would pass",
+    ] {
+        assert!(shown.contains(part), "no {part:?} in\n{shown}");
+    }
+}
+
+#[test]
+fn a_region_without_rules_says_so() {
+    let place = Place::new();
+    let _region = place.own();
+    let finished = place.hivectl(&["explain", "edge", "user=ann"]);
+    assert_eq!(finished.status, Some(66), "{finished:?}");
+    assert!(
+        finished.stderr.contains("no rules can be read"),
+        "{finished:?}"
+    );
+    // One argument too many.
+    let finished = place.hivectl(&["explain", "rules.yaml", "edge", "user=ann"]);
+    assert_eq!(finished.status, Some(64), "{finished:?}");
+    assert!(
+        finished.stderr.contains("the domain comes first"),
+        "{finished:?}"
+    );
+}

@@ -27,7 +27,11 @@ fn descriptor(key: &str, value: &str, unit: &str) -> Node {
 
 #[test]
 fn they_are_rules_like_those_of_files() {
-    let documents = [config("one", "edge", vec![descriptor("404", "yes", "HOUR")])];
+    let documents = [config(
+        "one",
+        "edge",
+        vec![descriptor("404", "yes", "HOUR")],
+    )];
     let loaded = from_documents(&documents, &Options::default()).unwrap();
     let (id, rule) = loaded.rules.rules().next().unwrap();
     let limit = RuleLimit::Limited {

@@ -84,8 +84,7 @@ impl<'a> Domains<'a> {
                     }
                     Entry::Occupied(first) => {
                         let (first_source, span) = first.get();
-                        let hint =
-                            format!("the first one is at {}", place(first_source, *span));
+                        let hint = format!("the first one is at {}", place(first_source, *span));
                         let message = duplicate_message(&domain.name, descriptor);
                         problems
                             .push(Problem::new(source, descriptor.span, message).with_hint(hint));

@@ -5,24 +5,34 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 
+use tokio::sync::mpsc::error::TrySendError;
 use tracing::error;
 
 use crate::config::Config;
 use crate::region_owner::{self, RegionOwner};
-use crate::rules_source::{self, Kick, LoadedRules, Reloader, RulesState};
+use crate::rules_source::{self, FirstRules, Kick, Reloader, RulesState, xds};
 use crate::server::health::Health;
 
 /// The threads beside the runtime: they do blocking work at a slow pace.
 #[derive(Debug)]
 pub struct Background {
     rules: Arc<RulesState>,
-    kick_rules: Sender<Kick>,
+    kick_rules: KickRules,
     stop_region: Sender<()>,
     threads: [JoinHandle<()>; 2],
 }
 
+/// The way to the thread that has the rules.
+#[derive(Debug)]
+enum KickRules {
+    /// It watches files.
+    Files(Sender<Kick>),
+    /// It follows a management server.
+    Server(tokio::sync::mpsc::Sender<Kick>),
+}
+
 impl Background {
-    /// Starts the threads: one says that the region's owner is alive, one reloads rules.
+    /// Starts the threads: one says that the region's owner is alive, one keeps the rules up to date.
     ///
     /// # Errors
     ///
@@ -30,22 +40,36 @@ impl Background {
     pub fn start(
         config: &Config,
         owner: &Arc<RegionOwner>,
-        rules: LoadedRules,
+        rules: FirstRules,
         health: &Health,
     ) -> io::Result<Self> {
         let (stop_region, region_stopped) = mpsc::channel();
         let region = region_owner::start_heartbeat(Arc::clone(owner), region_stopped)?;
 
-        let path = config.rate_limiting.config_path.clone();
-        let reloader = Reloader::new(path, rules, Arc::clone(owner), health.clone());
-        let state = reloader.state();
-        let (kick_rules, kicks) = mpsc::channel();
-        let reloads = rules_source::start(reloader, kicks)?;
+        let (state, kick_rules, rules) = match rules {
+            FirstRules::Files(loaded) => {
+                let path = config.rate_limiting.config_path.clone();
+                let reloader = Reloader::new(path, loaded, Arc::clone(owner), health.clone());
+                let state = reloader.state();
+                let (kick, kicks) = mpsc::channel();
+                let thread = rules_source::start(reloader, kicks)?;
+                (state, KickRules::Files(kick), thread)
+            }
+            FirstRules::Server(server) => {
+                let required = config.rate_limiting.require_initial_config;
+                // One kick that waits is as good as many.
+                let (kick, kicks) = tokio::sync::mpsc::channel(1);
+                let owner = Arc::clone(owner);
+                let (state, thread) =
+                    xds::start(&config.xds, &server, required, owner, health, kicks)?;
+                (state, KickRules::Server(kick), thread)
+            }
+        };
         Ok(Self {
             rules: state,
             kick_rules,
             stop_region,
-            threads: [region, reloads],
+            threads: [region, rules],
         })
     }
 
@@ -56,7 +80,11 @@ impl Background {
 
     /// Reads the rules again at once.
     pub fn reload_rules(&self) {
-        if self.kick_rules.send(Kick).is_err() {
+        let is_gone = match &self.kick_rules {
+            KickRules::Files(kick) => kick.send(Kick).is_err(),
+            KickRules::Server(kick) => matches!(kick.try_send(Kick), Err(TrySendError::Closed(_))),
+        };
+        if is_gone {
             error!("rules cannot be reloaded: their thread is gone, restart meshd");
         }
     }

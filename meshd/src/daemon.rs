@@ -45,8 +45,7 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
     let config = &loaded.config;
     // Before anything is opened: wrong keys and rules leave no trace.
     let keys = key_file::load(&config.mesh).map_err(Failure::Config)?;
-    let (rules, rule_warnings) =
-        rules_source::load(&config.rate_limiting.config_path).map_err(Failure::Rules)?;
+    let (rules, rule_warnings) = rules_source::first(config)?;
     log::init(config.log);
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -59,7 +58,7 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
     let owner = Arc::new(RegionOwner::open(
         &config.region,
         keys.as_ref().map(|keys| keys.ring.hash_key()),
-        rules.rules.clone(),
+        rules.rules().cloned(),
         health.clone(),
     )?);
     let background =
@@ -176,6 +175,7 @@ fn serve(
         let mut signals = OsSignals::install().map_err(Failure::system("signal handlers"))?;
         let metrics = Metrics {
             owner: Arc::clone(owner),
+            rules: background.rules(),
             mesh: mesh.map(MeshService::handle),
         };
         let admin_address = sockets.admin.local_addr().ok();

@@ -27,6 +27,7 @@ use std::process::ExitCode;
 
 use self::cli::Action;
 use self::failure::Failure;
+use self::rules_source::FirstRules;
 
 /// Runs meshd with these arguments, the program's name first, and this environment.
 pub fn run(
@@ -69,18 +70,21 @@ fn act(invocation: cli::Invocation) -> Result<(), Failure> {
 /// Reads the keys and the rules as well, and says that all is well.
 fn check(loaded: &config::Loaded) -> Result<(), Failure> {
     let keys = mesh::key_file::load(&loaded.config.mesh).map_err(Failure::Config)?;
-    let path = &loaded.config.rate_limiting.config_path;
-    let (rules, warnings) = rules_source::load(path).map_err(Failure::Rules)?;
+    let (rules, warnings) = rules_source::first(&loaded.config)?;
     let key_warning = keys.and_then(|keys| keys.warning);
     let mut out = std::io::stdout().lock();
     for warning in loaded.warnings.iter().chain(&key_warning) {
         let _ = writeln!(out, "warning: {warning}");
     }
     let _ = write!(out, "{warnings}");
-    let _ = writeln!(
-        out,
-        "configuration ok, {} rules ok",
-        rules.rules.rules().len()
-    );
+    let _ = match rules {
+        FirstRules::Files(loaded) => {
+            let rules = loaded.rules.rules().len();
+            writeln!(out, "configuration ok, {rules} rules ok")
+        }
+        FirstRules::Server(server) => {
+            writeln!(out, "configuration ok, rules come from {server}")
+        }
+    };
     Ok(())
 }

@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use hivemind_shared::clock::{CoarseClock, unix_time_ms};
 use hivemind_shared::decision::Limiter;
-use hivemind_shared::region::{Opened, OwnError, OwnedRegion, PublishError, Region, RegionOptions};
+use hivemind_shared::region::{
+    LoadRulesError, Opened, OwnError, OwnedRegion, PublishError, Region, RegionOptions,
+};
 use hivemind_shared::rules::RuleSet;
 use tracing::{error, info, warn};
 
@@ -64,8 +66,8 @@ impl std::fmt::Debug for Follower {
 #[derive(Debug)]
 struct Owned {
     region: OwnedRegion,
-    /// What is published, to publish it again in a new region.
-    rules: Arc<RuleSet>,
+    /// What is published, to publish it again in a new region; none before the first.
+    rules: Option<Arc<RuleSet>>,
     /// Where tools find the admin port, to say so in a new region.
     admin: Option<SocketAddr>,
     /// Who wants to know about a new region.
@@ -75,8 +77,9 @@ struct Owned {
 }
 
 impl RegionOwner {
-    /// Takes or makes the region and publishes the first rules in it. With a `hash_key`, which the
-    /// hosts of a mesh agree on, a region that has another one is replaced.
+    /// Takes or makes the region and publishes the first rules in it; without any, those that an
+    /// earlier run left there stay in force. With a `hash_key`, which the hosts of a mesh agree on, a
+    /// region that has another one is replaced.
     ///
     /// # Errors
     ///
@@ -84,14 +87,18 @@ impl RegionOwner {
     pub fn open(
         config: &config::Region,
         hash_key: Option<[u8; 16]>,
-        rules: RuleSet,
+        rules: Option<RuleSet>,
         health: Health,
     ) -> Result<Self, OpenError> {
         let options = RegionOptions {
             hash_key,
             ..RegionOptions::from(config)
         };
-        let region = open(&config.path, &options, &rules)?;
+        let region = open(&config.path, &options, rules.as_ref())?;
+        let rules = match rules {
+            Some(rules) => Some(rules),
+            None => left_behind(&region),
+        };
         health.update(|components| components.region = State::Up);
         Ok(Self {
             path: config.path.clone(),
@@ -100,7 +107,7 @@ impl RegionOwner {
             decider: Decider::new(limiter(&region)),
             owned: Mutex::new(Owned {
                 region,
-                rules: Arc::new(rules),
+                rules: rules.map(Arc::new),
                 admin: None,
                 followers: Vec::new(),
                 last_failure: None,
@@ -140,13 +147,13 @@ impl RegionOwner {
     pub fn publish(&self, rules: RuleSet) -> Result<u64, PublishError> {
         let mut owned = self.lock();
         let generation = owned.region.publish_rules(&rules)?;
-        owned.rules = Arc::new(rules);
+        owned.rules = Some(Arc::new(rules));
         Ok(generation)
     }
 
-    /// The published rules.
-    pub fn rules(&self) -> Arc<RuleSet> {
-        Arc::clone(&self.lock().rules)
+    /// The published rules; none before the first.
+    pub fn rules(&self) -> Option<Arc<RuleSet>> {
+        self.lock().rules.clone()
     }
 
     /// The generation of the published rules.
@@ -165,7 +172,7 @@ impl RegionOwner {
 
     /// Makes a new region in place of one whose file was removed. Its counters went with the file.
     fn replace(&self, owned: &mut Owned) {
-        match open(&self.path, &self.options, &owned.rules) {
+        match open(&self.path, &self.options, owned.rules.as_deref()) {
             Ok(region) => {
                 warn!(path = %self.path.display(), "the region was removed: went on with a new one");
                 self.decider.replace(limiter(&region));
@@ -200,14 +207,17 @@ impl RegionOwner {
     }
 }
 
-/// Opens the region and publishes rules in it.
+/// Opens the region and publishes rules in it, if there are any.
 fn open(
     path: &std::path::Path,
     options: &RegionOptions,
-    rules: &RuleSet,
+    rules: Option<&RuleSet>,
 ) -> Result<OwnedRegion, OpenError> {
     let (mut region, opened) = OwnedRegion::open(path, options)?;
-    let generation = region.publish_rules(rules)?;
+    let generation = match rules {
+        Some(rules) => region.publish_rules(rules)?,
+        None => region.region().rules_generation(),
+    };
     region.beat(unix_time_ms());
     let path = path.display();
     let max_keys = options.max_keys;
@@ -219,6 +229,18 @@ fn open(
         }
     }
     Ok(region)
+}
+
+/// The rules of an earlier run, which are in force in the region.
+fn left_behind(region: &OwnedRegion) -> Option<RuleSet> {
+    match region.region().load_rules() {
+        Ok((_, rules)) => Some(rules),
+        Err(LoadRulesError::NonePublished) => None,
+        Err(failure) => {
+            warn!(%failure, "the region has rules of an earlier run, which are of no use");
+            None
+        }
+    }
 }
 
 fn next_run(region: &OwnedRegion) -> RegionRun {

@@ -46,8 +46,12 @@ pub mod envoy {
             }
         }
     }
-    /// Services Envoy calls.
+    /// Services of Envoy's world.
     pub mod service {
+        /// Configuration from a management server (xDS).
+        pub mod discovery {
+            generated!("envoy.service.discovery.v3");
+        }
         /// The Rate Limit Service.
         pub mod ratelimit {
             generated!("envoy.service.ratelimit.v3");
@@ -56,5 +60,25 @@ pub mod envoy {
     /// Types used all over.
     pub mod r#type {
         generated!("envoy.r#type.v3");
+    }
+}
+
+/// Google's common messages.
+pub mod google {
+    /// Errors of gRPC.
+    #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
+    pub mod rpc {
+        include!("generated/google.rpc.rs");
+    }
+}
+
+/// The API of envoyproxy/ratelimit.
+pub mod ratelimit {
+    /// Its configuration.
+    pub mod config {
+        /// Rules as a management server sends them.
+        pub mod ratelimit {
+            generated!("ratelimit.config.ratelimit.v3");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Config, Mesh, MeshMode};
+use super::{Config, Mesh, MeshMode, RulesSource};
 
 /// Largest `region.max_keys`: what a region can address.
 const MAX_KEYS_MAX: u32 = 1 << 26;
@@ -68,7 +68,65 @@ pub(super) fn contradictions(config: &Config) -> Vec<(&'static str, String)> {
         }
     }
 
+    found.extend(of_xds(config));
     found.extend(of_mesh(mesh));
+    found
+}
+
+/// What contradicts itself in `xds`.
+fn of_xds(config: &Config) -> Vec<(&'static str, String)> {
+    let xds = &config.xds;
+    let mut found = Vec::new();
+    let mut check = |is_right: bool, key, message: &str| {
+        if !is_right {
+            found.push((key, message.to_owned()));
+        }
+    };
+    check(
+        config.rate_limiting.source == RulesSource::File || xds.server.is_some(),
+        "xds.server",
+        "rate_limiting.source is xds, so the management server has to be named, host:port",
+    );
+    let files = [&xds.tls_ca_file, &xds.tls_cert_file, &xds.tls_key_file];
+    check(
+        xds.tls || files.iter().all(|file| file.is_none()) && xds.tls_server_name.is_none(),
+        "xds.tls",
+        "files or a name for TLS are given, but TLS is off: set xds.tls: true, or leave them out",
+    );
+    check(
+        xds.tls_cert_file.is_some() == xds.tls_key_file.is_some(),
+        if xds.tls_cert_file.is_some() {
+            "xds.tls_key_file"
+        } else {
+            "xds.tls_cert_file"
+        },
+        "a certificate and its key go together",
+    );
+    check(
+        (Duration::from_millis(100)..=Duration::from_secs(300)).contains(&xds.connect_timeout),
+        "xds.connect_timeout",
+        "100ms to 5m",
+    );
+    check(
+        (Duration::from_secs(1)..=Duration::from_secs(3_600)).contains(&xds.keepalive_interval),
+        "xds.keepalive_interval",
+        "1s to 1h",
+    );
+    check(
+        (Duration::from_millis(10)..=xds.backoff_max).contains(&xds.backoff_initial),
+        "xds.backoff_initial",
+        "10ms to xds.backoff_max",
+    );
+    check(
+        xds.backoff_max <= Duration::from_secs(3_600),
+        "xds.backoff_max",
+        "at most 1h",
+    );
+    check(
+        (1_024..=1 << 30).contains(&xds.max_message_bytes),
+        "xds.max_message_bytes",
+        "1024 to 1073741824",
+    );
     found
 }
 
@@ -178,8 +236,15 @@ mod tests {
             config.mesh.receive_buffer_bytes = 1;
             config.mesh.send_buffer_bytes = 1 << 31;
             config.mesh.bootstrap_peers = vec![Peer::from_text("peer").unwrap()];
+            config.rate_limiting.source = RulesSource::Xds;
+            config.xds.tls_cert_file = Some("cert.pem".into());
+            config.xds.connect_timeout = Duration::ZERO;
+            config.xds.keepalive_interval = Duration::ZERO;
+            config.xds.backoff_max = Duration::from_secs(3_601);
+            config.xds.backoff_initial = Duration::ZERO;
+            config.xds.max_message_bytes = 0;
         });
-        assert_eq!(found.len(), 15, "{found:?}");
+        assert_eq!(found.len(), 23, "{found:?}");
         assert!(
             found
                 .iter()

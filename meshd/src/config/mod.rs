@@ -7,14 +7,17 @@
 mod checks;
 mod environment;
 mod file;
+mod host_port;
 mod load;
 mod mesh;
 mod origin;
+mod pairs;
 mod peer;
 mod print;
 pub mod schema;
 mod setting;
 mod types;
+mod xds;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
@@ -23,12 +26,15 @@ use std::time::Duration;
 
 use hivemind_shared::region::{DEFAULT_PATH, RegionOptions};
 
+pub use self::host_port::HostPort;
 pub use self::load::{Loaded, Sources, load};
 pub use self::mesh::{Mesh, MeshMode};
 pub use self::origin::Origin;
+pub use self::pairs::{Headers, Pairs};
 pub use self::peer::Peer;
 pub use self::print::print;
-pub use self::types::{FileMode, LogFormat, LogLevel, MeshPreset, Ratio};
+pub use self::types::{FileMode, LogFormat, LogLevel, MeshPreset, Ratio, RulesSource};
+pub use self::xds::Xds;
 
 /// Everything meshd is configured by, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +49,8 @@ pub struct Config {
     pub admin: Admin,
     /// The rules.
     pub rate_limiting: RateLimiting,
+    /// The management server rules come from, if they do.
+    pub xds: Xds,
     /// Exchange of counts with peers.
     pub mesh: Mesh,
     /// What is logged, and how.
@@ -113,8 +121,12 @@ pub struct Admin {
 /// `rate_limiting`: the rules.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RateLimiting {
+    /// Where rules come from.
+    pub source: RulesSource,
     /// A rules file, or a directory of them.
     pub config_path: PathBuf,
+    /// Whether meshd is ready only once the management server has sent rules.
+    pub require_initial_config: bool,
 }
 
 /// `log`: what is logged, and how.
@@ -153,8 +165,11 @@ impl Config {
                 port: 6070,
             },
             rate_limiting: RateLimiting {
+                source: RulesSource::File,
                 config_path: PathBuf::from("config/ratelimit.yaml"),
+                require_initial_config: true,
             },
+            xds: Xds::default(),
             mesh: Mesh::default(),
             log: Log {
                 level: LogLevel::Info,

@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 32] = [
+pub static KEYS: [Key; 48] = [
     key!(
         node.name,
         "NAME",
@@ -115,9 +115,85 @@ pub static KEYS: [Key; 32] = [
     key!(admin.address, "ADDRESS", "Address of the admin port"),
     key!(admin.port, "PORT", "Port for operators; 0 picks a free one"),
     key!(
+        rate_limiting.source,
+        "SOURCE",
+        "Where rules come from: file, or xds for a management server"
+    ),
+    key!(
         rate_limiting.config_path,
         "PATH",
         "A rules file, or a directory of them"
+    ),
+    key!(
+        rate_limiting.require_initial_config,
+        "BOOL",
+        "Whether to be ready only once the management server has sent rules"
+    ),
+    key!(
+        xds.server,
+        "HOST:PORT",
+        "The management server, where rate_limiting.source is xds"
+    ),
+    key!(
+        xds.node_id,
+        "ID",
+        "What this host calls itself at the management server"
+    ),
+    key!(
+        xds.node_metadata,
+        "NAME=VALUE,...",
+        "What else the management server may choose rules by"
+    ),
+    key!(
+        xds.headers,
+        "NAME=VALUE,...",
+        "Headers sent to the management server"
+    ),
+    key!(
+        xds.tls,
+        "BOOL",
+        "Whether to talk TLS to the management server"
+    ),
+    key!(
+        xds.tls_ca_file,
+        "PATH",
+        "Certificates the server's is signed by [default: the system's]"
+    ),
+    key!(
+        xds.tls_cert_file,
+        "PATH",
+        "Certificate to show to the management server"
+    ),
+    key!(xds.tls_key_file, "PATH", "Key of that certificate"),
+    key!(
+        xds.tls_server_name,
+        "NAME",
+        "Name in the server's certificate [default: its host]"
+    ),
+    key!(
+        xds.connect_timeout,
+        "DURATION",
+        "How long connecting to the management server may take"
+    ),
+    key!(
+        xds.keepalive_interval,
+        "DURATION",
+        "How often a quiet connection is probed"
+    ),
+    key!(
+        xds.backoff_initial,
+        "DURATION",
+        "Longest wait before connecting again at first; doubles each time"
+    ),
+    key!(
+        xds.backoff_max,
+        "DURATION",
+        "Longest wait before connecting again at last"
+    ),
+    key!(
+        xds.max_message_bytes,
+        "BYTES",
+        "Largest set of rules that is taken"
     ),
     key!(
         mesh.cluster,

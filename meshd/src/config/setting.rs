@@ -5,8 +5,9 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::host_port::HostPort;
 use super::peer::Peer;
-use super::types::{FileMode, LogFormat, LogLevel, MeshPreset, Ratio};
+use super::types::{FileMode, LogFormat, LogLevel, MeshPreset, Ratio, RulesSource};
 
 /// A value as a layer wrote it: the environment and flags know text alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,6 +98,8 @@ text_setting!(FileMode, |mode| mode.to_string());
 text_setting!(Ratio, |ratio| ratio.get().to_string());
 text_setting!(LogLevel, |level| level.name().to_owned());
 text_setting!(LogFormat, |format| format.name().to_owned());
+text_setting!(HostPort, |server| quoted(&server.to_string()));
+text_setting!(RulesSource, |source| source.name().to_owned());
 text_setting!(MeshPreset, |preset| preset.name().to_owned());
 
 impl FromText for bool {
@@ -208,7 +211,7 @@ impl Setting for Vec<Peer> {
 }
 
 /// Text as YAML reads it back unchanged: quoted unless it is plainly a word or a path.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     let is_plain = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '/')
         && text
             .bytes()

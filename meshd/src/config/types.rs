@@ -102,6 +102,15 @@ pub enum MeshPreset {
     Wan,
 }
 
+/// Where rules come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RulesSource {
+    /// Files.
+    File,
+    /// A management server.
+    Xds,
+}
+
 /// Implements [`FromText`] and the name for an enum whose values are words.
 macro_rules! words {
     ($type:ident: $($variant:ident = $word:literal),+) => {
@@ -131,6 +140,7 @@ macro_rules! words {
 
 words!(LogLevel: Off = "off", Error = "error", Warn = "warn", Info = "info", Debug = "debug", Trace = "trace");
 words!(LogFormat: Text = "text", Json = "json");
+words!(RulesSource: File = "file", Xds = "xds");
 words!(MeshPreset: Lan = "lan", Wan = "wan");
 
 #[cfg(test)]

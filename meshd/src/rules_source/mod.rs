@@ -1,20 +1,66 @@
-//! Rules from files: read at the start, watched, and brought into force again when they change.
+//! Rules from files: read at the start, watched, and brought into force again when they change. Or from
+//! a management server, see [`xds`].
 
+mod publish;
 mod reload;
 mod watch;
+pub mod xds;
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 
-pub use self::reload::{
-    LoadedRules, Outcome, Reloader, RulesState, RulesStatus, load, log_problems,
-};
+use hivemind_shared::rules::RuleSet;
+use hivemind_shared::yaml::Problems;
+
+pub use self::publish::{Publisher, RulesState, RulesStatus, log_problems};
+pub use self::reload::{LoadedRules, Outcome, Reloader, load};
 pub use self::watch::Watch;
+use crate::config::{Config, HostPort, RulesSource};
+use crate::failure::Failure;
 
 /// Asks for the rules to be read again at once, changed or not.
 #[derive(Clone, Copy, Debug)]
 pub struct Kick;
+
+/// Rules as they are at the start.
+#[derive(Clone, Debug)]
+pub enum FirstRules {
+    /// Those of the files.
+    Files(LoadedRules),
+    /// None yet: this management server has them.
+    Server(HostPort),
+}
+
+impl FirstRules {
+    /// What is to be published at once.
+    pub fn rules(&self) -> Option<&RuleSet> {
+        match self {
+            Self::Files(loaded) => Some(&loaded.rules),
+            Self::Server(_) => None,
+        }
+    }
+}
+
+/// Reads the rules by the configuration, or sees whether the management server can be talked to;
+/// beside them come warnings.
+///
+/// # Errors
+///
+/// Every problem: of the rules, or of the configuration.
+pub fn first(config: &Config) -> Result<(FirstRules, Problems), Failure> {
+    match (config.rate_limiting.source, &config.xds.server) {
+        (RulesSource::Xds, Some(server)) => {
+            xds::check(&config.xds, server).map_err(Failure::Config)?;
+            Ok((FirstRules::Server(server.clone()), Problems::default()))
+        }
+        _ => {
+            let (loaded, warnings) =
+                load(&config.rate_limiting.config_path).map_err(Failure::Rules)?;
+            Ok((FirstRules::Files(loaded), warnings))
+        }
+    }
+}
 
 /// Starts the thread that reloads rules when their files change or it is kicked, until `kicks`
 /// disconnects.

@@ -115,7 +115,7 @@ fn rules(rules: &RuleSet) -> String {
                 let _ = write!(out, ", {word}");
             }
         }
-        let _ = writeln!(out, " ({}:{})", rule.origin.file, rule.origin.line);
+        let _ = writeln!(out, " ({})", rule.origin);
     }
     out
 }

@@ -22,6 +22,10 @@ pub struct Components {
     pub region: State,
     /// Rules are loaded and published.
     pub rules: State,
+    /// The management server rules come from is there; absent where they come from files. It is never
+    /// down: without the server, the last rules stay in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xds: Option<State>,
     /// Counts are shared with peers, or need not be; down until those of peers have arrived at the
     /// start, and never again because of peers: without them a host limits by what it sees.
     pub mesh: State,
@@ -35,11 +39,13 @@ impl Components {
         let Self {
             region,
             rules,
+            xds,
             mesh,
             server,
         } = self;
         [region, rules, mesh, server]
             .into_iter()
+            .chain(xds)
             .all(|state| !matches!(state, State::Down(_)))
     }
 }
@@ -55,6 +61,7 @@ impl Health {
         Self(watch::Sender::new(Components {
             region: down(),
             rules: down(),
+            xds: None,
             mesh: down(),
             server: down(),
         }))

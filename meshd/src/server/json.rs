@@ -42,7 +42,7 @@ pub(super) async fn should_rate_limit(
         }
         Err(RateLimitError::EmptyDomain | RateLimitError::EmptyDescriptorList) => bad_request(),
         // envoyproxy/ratelimit says 400 here too, but that hides our fault behind the caller's.
-        Err(error @ RateLimitError::Undecided(_)) => {
+        Err(error @ (RateLimitError::NoRules | RateLimitError::Undecided(_))) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response()
         }
     }

@@ -13,6 +13,7 @@ use hivemind_proto::envoy::service::ratelimit::v3::rate_limit_response::{
 use hivemind_proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use hivemind_shared::decision::{Code, DecideError, Decision, Limiter, Status};
 use hivemind_shared::descriptor::{Descriptor, Entry, LimitOverride};
+use hivemind_shared::region::LoadRulesError;
 use hivemind_shared::window::Unit;
 use smallvec::SmallVec;
 
@@ -50,9 +51,21 @@ pub enum RateLimitError {
     /// The caller's fault. Nothing was counted.
     #[error("rate limit descriptor list must not be empty")]
     EmptyDescriptorList,
+    /// There are no rules yet; the caller's failure mode has to decide. Nothing was counted.
+    #[error("no rate limit configuration loaded")]
+    NoRules,
     /// The region could not decide; the caller's failure mode has to.
     #[error(transparent)]
-    Undecided(#[from] DecideError),
+    Undecided(DecideError),
+}
+
+impl From<DecideError> for RateLimitError {
+    fn from(error: DecideError) -> Self {
+        match error {
+            DecideError::NoRules(LoadRulesError::NonePublished) => Self::NoRules,
+            error => Self::Undecided(error),
+        }
+    }
 }
 
 impl From<RateLimitError> for tonic::Status {

@@ -12,3 +12,32 @@ pub struct HeaderValue {
     #[prost(bytes = "bytes", tag = "3")]
     pub raw_value: ::prost::bytes::Bytes,
 }
+/// Who asks a management server for configuration.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Node {
+    /// Name of the client, by which the server chooses what it sends.
+    #[prost(string, tag = "1")]
+    pub id: ::prost::alloc::string::String,
+    /// Group the client belongs to.
+    #[prost(string, tag = "2")]
+    pub cluster: ::prost::alloc::string::String,
+    /// Anything else the server may choose by.
+    #[prost(message, optional, tag = "3")]
+    pub metadata: ::core::option::Option<::prost_types::Struct>,
+    /// The client's program.
+    #[prost(string, tag = "6")]
+    pub user_agent_name: ::prost::alloc::string::String,
+    /// Version of the client's program.
+    #[prost(oneof = "node::UserAgentVersionType", tags = "7")]
+    pub user_agent_version_type: ::core::option::Option<node::UserAgentVersionType>,
+}
+/// Nested message and enum types in `Node`.
+pub mod node {
+    /// Version of the client's program.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Oneof)]
+    pub enum UserAgentVersionType {
+        /// As free text.
+        #[prost(string, tag = "7")]
+        UserAgentVersion(::prost::alloc::string::String),
+    }
+}

@@ -6,8 +6,15 @@ use std::path::{Path, PathBuf};
 
 use tonic_prost_build::FileDescriptorSet;
 
-/// The files that define services; what they import comes along.
-const ROOTS: [&str; 1] = ["envoy/service/ratelimit/v3/rls.proto"];
+/// The files that define the services Hivemind has; what they import comes along.
+const SERVED: [&str; 1] = ["envoy/service/ratelimit/v3/rls.proto"];
+
+/// The files of services Hivemind calls, and of what it is sent by them. Reflection knows nothing of
+/// them.
+const CALLED: [&str; 2] = [
+    "envoy/service/discovery/v3/ads.proto",
+    "ratelimit/config/ratelimit/v3/rls_conf.proto",
+];
 
 /// Name of the encoded descriptor set among the generated files.
 const DESCRIPTOR_SET: &str = "descriptor_set.bin";
@@ -19,14 +26,7 @@ pub(crate) fn committed_dir() -> PathBuf {
 
 /// Writes all generated files into `out_dir`, which must exist.
 pub(crate) fn generate(out_dir: &Path) -> Result<(), Box<dyn Error>> {
-    let includes = [Path::new(env!("CARGO_MANIFEST_DIR")).join("proto")];
-    let mut compiler = protox::Compiler::new(includes)?;
-    compiler
-        .include_imports(true)
-        .include_source_info(true)
-        .open_files(ROOTS)?;
-
-    let mut files = compiler.file_descriptor_set();
+    let mut files = compile(&[&SERVED[..], &CALLED[..]].concat(), true)?.file_descriptor_set();
     entries_as_bytes(&mut files);
     tonic_prost_build::configure()
         .out_dir(out_dir)
@@ -38,12 +38,23 @@ pub(crate) fn generate(out_dir: &Path) -> Result<(), Box<dyn Error>> {
         .compile_fds(files)?;
 
     // Reflection has no use for comments and positions, and they are most of the bytes.
-    compiler.include_source_info(false);
+    let served = compile(&SERVED, false)?;
     std::fs::write(
         out_dir.join(DESCRIPTOR_SET),
-        compiler.encode_file_descriptor_set(),
+        served.encode_file_descriptor_set(),
     )?;
     Ok(())
+}
+
+/// Compiles files and what they import, with or without comments and positions.
+fn compile(roots: &[&str], source_info: bool) -> Result<protox::Compiler, Box<dyn Error>> {
+    let includes = [Path::new(env!("CARGO_MANIFEST_DIR")).join("proto")];
+    let mut compiler = protox::Compiler::new(includes)?;
+    compiler
+        .include_imports(true)
+        .include_source_info(source_info)
+        .open_files(roots)?;
+    Ok(compiler)
 }
 
 /// Makes the code take keys and values of descriptor entries as bytes, which look the same on the wire.

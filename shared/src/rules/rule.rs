@@ -34,8 +34,17 @@ pub enum RuleLimit {
 pub struct Origin {
     /// The file, as problems name it.
     pub file: Arc<str>,
-    /// The line its descriptor begins on, from 1.
+    /// The line its descriptor begins on, from 1; 0 for a rule that was not read from a file.
     pub line: u32,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            0 => f.write_str(&self.file),
+            line => write!(f, "{}:{line}", self.file),
+        }
+    }
 }
 
 /// A limit and everything that goes with it.

@@ -27,7 +27,7 @@ impl Span {
         }
     }
 
-    /// Line, from 1; 0 for a span that stands for a whole file.
+    /// Line, from 1; 0 for a span that stands for a whole file, or for nothing in any file.
     pub fn line(self) -> u32 {
         self.line
     }
@@ -111,6 +111,53 @@ pub struct Duplicate {
     pub earlier: Span,
     /// The one that takes its place.
     pub later: Span,
+}
+
+/// Trees that nobody wrote: what another source says in the form of a file, so that it is checked as
+/// one. Their nodes stand nowhere, on line 0.
+impl Node {
+    /// A scalar that is text, whatever it looks like.
+    pub fn of_text(text: impl Into<Box<str>>) -> Self {
+        Self::of_scalar(text.into(), Style::Quoted)
+    }
+
+    /// A scalar that means what it would without quotes: a number, a boolean, nothing.
+    pub fn of_plain(text: impl Into<Box<str>>) -> Self {
+        Self::of_scalar(text.into(), Style::Plain)
+    }
+
+    /// A list.
+    pub fn of_list(elements: Vec<Self>) -> Self {
+        Self {
+            span: Span::default(),
+            kind: NodeKind::Sequence(elements),
+        }
+    }
+
+    /// A mapping. Keys must differ.
+    pub fn of_mapping<K: Into<Box<str>>>(pairs: impl IntoIterator<Item = (K, Self)>) -> Self {
+        let pairs = pairs
+            .into_iter()
+            .map(|(key, value)| (Self::of_text(key), value));
+        Self {
+            span: Span::default(),
+            kind: NodeKind::Mapping(Mapping {
+                pairs: pairs.collect(),
+                duplicates: Vec::new(),
+            }),
+        }
+    }
+
+    fn of_scalar(text: Box<str>, style: Style) -> Self {
+        Self {
+            span: Span::default(),
+            kind: NodeKind::Scalar {
+                text,
+                style,
+                tag: Tag::None,
+            },
+        }
+    }
 }
 
 impl Node {
@@ -216,6 +263,14 @@ pub struct Document {
 }
 
 impl Document {
+    /// A document with this root, which was not read from a file.
+    pub fn of_root(root: Node) -> Self {
+        Self {
+            root: Some(root),
+            next_document: None,
+        }
+    }
+
     /// The outermost node; `None` for a file that is empty or holds nothing but comments.
     pub fn root(&self) -> Option<&Node> {
         self.root.as_ref()

@@ -4,6 +4,7 @@
 mod families;
 mod mesh;
 mod region;
+mod xds;
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use tracing::error;
 use self::families::Families;
 use crate::mesh::MeshHandle;
 use crate::region_owner::RegionOwner;
+use crate::rules_source::RulesState;
+use crate::rules_source::xds::XdsStatus;
 
 /// Media type of OpenMetrics, which a scraper has to ask for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -36,6 +39,8 @@ const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Metrics {
     /// The region's.
     pub owner: Arc<RegionOwner>,
+    /// The management server's.
+    pub rules: Arc<RulesState>,
     /// The mesh's; none when it is off.
     pub mesh: Option<MeshHandle>,
 }
@@ -59,6 +64,7 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
     };
     let scrape = Scrape {
         region: metrics.owner.region(),
+        xds: metrics.rules.status().xds,
         mesh: status,
     };
     match render(scrape, wants_open_metrics) {
@@ -93,6 +99,8 @@ fn render(scrape: Scrape, as_open_metrics: bool) -> Result<String, fmt::Error> {
 #[derive(Debug)]
 struct Scrape {
     region: Arc<Region>,
+    /// None where rules come from files.
+    xds: Option<XdsStatus>,
     /// None while the mesh is off or has not begun: its metrics have no samples then.
     mesh: Option<Arc<Status>>,
 }
@@ -101,6 +109,7 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families::new(encoder);
         region::encode(&self.region, &mut families)?;
+        xds::encode(self.xds.as_ref(), &mut families)?;
         mesh::encode(self.mesh.as_deref(), &self.region, &mut families)
     }
 }
@@ -186,6 +195,7 @@ mod tests {
         owned.publish_rules(&loaded.rules).unwrap();
         let scrape = Scrape {
             region: Arc::clone(owned.region()),
+            xds: None,
             mesh: status.map(Arc::new),
         };
         render(scrape, as_open_metrics).unwrap()

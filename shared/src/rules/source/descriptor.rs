@@ -172,8 +172,14 @@ impl FileReader<'_> {
                 }
                 Entry::Occupied(first) => {
                     let message = duplicate_message(&self.path, descriptor);
-                    let hint = format!("the first one is on line {}", first.get());
-                    self.error_with_hint(descriptor.span, message, hint);
+                    match first.get() {
+                        // There are no lines, and the message names both.
+                        0 => self.error(descriptor.span, message),
+                        line => {
+                            let hint = format!("the first one is on line {line}");
+                            self.error_with_hint(descriptor.span, message, hint);
+                        }
+                    }
                 }
             }
         }

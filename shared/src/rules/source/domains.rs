@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::descriptor::{Descriptor, File, duplicate_message};
+use super::fields::place;
 use crate::rules::compile::{Draft, DraftNode};
 use crate::rules::pattern::{Pattern, has_wildcard};
 use crate::rules::rule::Origin;
@@ -42,18 +43,18 @@ impl<'a> Domains<'a> {
 
     /// Adds what a file holds.
     pub(super) fn add(&mut self, source: &'a Source, file: File, problems: &mut Problems) {
-        let place = match self.places.entry(Arc::clone(&file.domain)) {
-            Entry::Vacant(place) => {
+        let position = match self.places.entry(Arc::clone(&file.domain)) {
+            Entry::Vacant(slot) => {
                 self.list.push(Domain {
                     name: Arc::clone(&file.domain),
                     first: (source, file.span),
                     descriptors: Vec::new(),
                 });
-                *place.insert(self.list.len() - 1)
+                *slot.insert(self.list.len() - 1)
             }
-            Entry::Occupied(place) => *place.get(),
+            Entry::Occupied(slot) => *slot.get(),
         };
-        let Some(domain) = self.list.get_mut(place) else {
+        let Some(domain) = self.list.get_mut(position) else {
             return;
         };
         let (first_source, first_span) = domain.first;
@@ -62,9 +63,8 @@ impl<'a> Domains<'a> {
             problems.push(
                 Problem::new(source, file.span, format!("duplicate domain '{name}' in config file")).with_hint(
                     format!(
-                        "it is in {}:{} already; rate_limiting.merge_domain_config (hivectl: --merge-domains) allows several files for one domain",
-                        first_source.name(),
-                        first_span.line()
+                        "it is in {} already; rate_limiting.merge_domain_config (hivectl: --merge-domains) allows several files for one domain",
+                        place(first_source, first_span)
                     ),
                 ),
             );
@@ -84,16 +84,12 @@ impl<'a> Domains<'a> {
             let mut seen: HashMap<_, (&Source, Span)> = HashMap::new();
             for (source, descriptor) in &domain.descriptors {
                 match seen.entry((&descriptor.key, &descriptor.value)) {
-                    Entry::Vacant(place) => {
-                        place.insert((source, descriptor.span));
+                    Entry::Vacant(slot) => {
+                        slot.insert((source, descriptor.span));
                     }
                     Entry::Occupied(first) => {
                         let (first_source, span) = first.get();
-                        let hint = format!(
-                            "the first one is at {}:{}",
-                            first_source.name(),
-                            span.line()
-                        );
+                        let hint = format!("the first one is at {}", place(first_source, *span));
                         let message = duplicate_message(&domain.name, descriptor);
                         problems
                             .push(Problem::new(source, descriptor.span, message).with_hint(hint));

@@ -34,7 +34,18 @@ impl<'a> FileReader<'a> {
     }
 
     pub(super) fn error(&mut self, span: Span, message: impl Into<String>) {
-        self.problems.push(Problem::new(self.source, span, message));
+        let problem = self.problem(span, message);
+        self.problems.push(problem);
+    }
+
+    /// A problem that says where it is: by its line, or by the descriptor where there are no lines.
+    fn problem(&self, span: Span, message: impl Into<String>) -> Problem {
+        let message = message.into();
+        if span.line() == 0 && !self.path.is_empty() {
+            let message = format!("{}: {message}", printable(&self.path));
+            return Problem::new(self.source, span, message);
+        }
+        Problem::new(self.source, span, message)
     }
 
     pub(super) fn error_with_hint(
@@ -43,16 +54,13 @@ impl<'a> FileReader<'a> {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.problems
-            .push(Problem::new(self.source, span, message).with_hint(hint));
+        let problem = self.problem(span, message).with_hint(hint);
+        self.problems.push(problem);
     }
 
     pub(super) fn warn(&mut self, span: Span, message: impl Into<String>, hint: impl Into<String>) {
-        self.problems.push(
-            Problem::new(self.source, span, message)
-                .with_hint(hint)
-                .as_warning(),
-        );
+        let problem = self.problem(span, message).with_hint(hint).as_warning();
+        self.problems.push(problem);
     }
 
     /// The one copy of a text.
@@ -230,6 +238,14 @@ impl<'a> FileReader<'a> {
                 hint,
             );
         }
+    }
+}
+
+/// Where something was found before, for hints: its file, and its line where there are lines.
+pub(super) fn place(source: &Source, span: Span) -> String {
+    match span.line() {
+        0 => source.name().to_string(),
+        line => format!("{}:{line}", source.name()),
     }
 }
 

@@ -34,6 +34,8 @@
 //! in a file) is a [warning](Loaded::warnings).
 
 mod descriptor;
+#[cfg(test)]
+mod document_tests;
 mod domains;
 mod fields;
 mod limit;
@@ -44,7 +46,7 @@ mod tests;
 
 use super::rule::Origin;
 use super::set::RuleSet;
-use crate::yaml::{Limits, Problem, Problems, Source};
+use crate::yaml::{Document, Limits, Problem, Problems, Source};
 use domains::Domains;
 use fields::FileReader;
 
@@ -75,37 +77,79 @@ pub struct Loaded {
 ///
 /// All problems of all files, warnings included, if any of them is an error.
 pub fn parse(sources: &[Source], options: &Options) -> Result<Loaded, Problems> {
-    let mut problems = Problems::default();
-    let mut domains = Domains::new(options.merge_domains);
+    let mut reading = Reading::new(options);
     for source in sources {
         match crate::yaml::parse(source, &Limits::default()) {
-            Ok(document) => {
-                let mut reader = FileReader::new(source, &mut problems);
-                if let Some(file) = reader.file(&document) {
-                    domains.add(source, file, &mut problems);
-                }
-            }
-            Err(problem) => problems.push(problem),
+            Ok(document) => reading.add(source, &document),
+            Err(problem) => reading.problems.push(problem),
         }
     }
-    domains.check_siblings(&mut problems);
-    domains.check_reach(&mut problems);
-    domains.check_replaced_names(&mut problems);
-    if problems.has_errors() {
-        return Err(problems);
+    reading.compile(sources.first())
+}
+
+/// Takes rules that were never text: each document is what a file of its source's name would hold
+/// ([`Node::of_mapping`](crate::yaml::Node::of_mapping)), and is checked as one. Problems name the
+/// source and the descriptor in place of a line.
+///
+/// # Errors
+///
+/// All problems of all documents, warnings included, if any of them is an error.
+pub fn from_documents(
+    documents: &[(Source, Document)],
+    options: &Options,
+) -> Result<Loaded, Problems> {
+    let mut reading = Reading::new(options);
+    for (source, document) in documents {
+        reading.add(source, document);
     }
-    let (draft, origins) = domains.into_draft();
-    match super::compile::compile(draft) {
-        Ok(rules) => Ok(Loaded {
-            rules,
-            origins,
-            warnings: problems,
-        }),
-        Err(error) => {
-            // Only the number of descriptors is not checked above, and that is about no single file.
-            let files = sources.first().map_or("rules", |source| source.name());
-            problems.push(Problem::with_file(files, error.to_string()));
-            Err(problems)
+    reading.compile(documents.first().map(|(source, _)| source))
+}
+
+/// Rules while they are read.
+struct Reading<'a> {
+    domains: Domains<'a>,
+    problems: Problems,
+}
+
+impl<'a> Reading<'a> {
+    fn new(options: &Options) -> Self {
+        Self {
+            domains: Domains::new(options.merge_domains),
+            problems: Problems::default(),
+        }
+    }
+
+    fn add(&mut self, source: &'a Source, document: &Document) {
+        let file = FileReader::new(source, &mut self.problems).file(document);
+        if let Some(file) = file {
+            self.domains.add(source, file, &mut self.problems);
+        }
+    }
+
+    fn compile(self, first: Option<&Source>) -> Result<Loaded, Problems> {
+        let Self {
+            domains,
+            mut problems,
+        } = self;
+        domains.check_siblings(&mut problems);
+        domains.check_reach(&mut problems);
+        domains.check_replaced_names(&mut problems);
+        if problems.has_errors() {
+            return Err(problems);
+        }
+        let (draft, origins) = domains.into_draft();
+        match super::compile::compile(draft) {
+            Ok(rules) => Ok(Loaded {
+                rules,
+                origins,
+                warnings: problems,
+            }),
+            Err(error) => {
+                // Only the number of descriptors is not checked above, and that is about no single file.
+                let files = first.map_or("rules", |source| source.name());
+                problems.push(Problem::with_file(files, error.to_string()));
+                Err(problems)
+            }
         }
     }
 }

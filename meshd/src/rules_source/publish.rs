@@ -1,0 +1,237 @@
+//! What is in force, and how it came to be: good rules are published in the region, bad ones reported
+//! while the last good ones stay.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hivemind_shared::clock::unix_time_ms;
+use hivemind_shared::region::PublishError;
+use hivemind_shared::rules::RuleSet;
+use hivemind_shared::yaml::{Problem, Problems, Severity};
+use serde::Serialize;
+use tracing::{error, info, warn};
+
+use super::xds::XdsStatus;
+use crate::region_owner::RegionOwner;
+use crate::server::health::{Health, State};
+
+/// Problems of one reload that are logged; more are only counted.
+const LOGGED_PROBLEMS_MAX: usize = 20;
+
+/// Publishes rules, from wherever they come.
+#[derive(Debug)]
+pub struct Publisher {
+    owner: Arc<RegionOwner>,
+    health: Health,
+    state: Arc<RulesState>,
+    /// What was wrong with the rules that came last; empty when nothing was.
+    rejected: String,
+}
+
+impl Publisher {
+    /// A publisher that goes on from the rules in force, which came from `files`.
+    pub fn new(owner: Arc<RegionOwner>, health: Health, files: Vec<String>) -> Self {
+        let rules = owner.rules().unwrap_or_default();
+        let status = RulesStatus::of(files, owner.rules_generation(), &rules);
+        Self {
+            owner,
+            health,
+            state: Arc::new(RulesState::new(rules, status)),
+            rejected: String::new(),
+        }
+    }
+
+    /// What is in force, for those who show it.
+    pub fn state(&self) -> Arc<RulesState> {
+        Arc::clone(&self.state)
+    }
+
+    /// Whether any rules are.
+    pub fn has_rules(&self) -> bool {
+        self.owner.rules().is_some()
+    }
+
+    /// Brings rules from `files` into force; returns their generation.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room for them in the region; [`Self::reject`] them then.
+    pub fn publish(
+        &mut self,
+        rules: RuleSet,
+        files: Vec<String>,
+        warnings: &Problems,
+    ) -> Result<u64, PublishError> {
+        let generation = self.owner.publish(rules)?;
+        let rules = self.owner.rules().unwrap_or_default();
+        info!(
+            generation,
+            files = files.len(),
+            rules = rules.rules().len(),
+            "rules reloaded"
+        );
+        log_problems(warnings);
+        self.state
+            .replace(RulesStatus::of(files, generation, &rules), rules);
+        self.mended();
+        Ok(generation)
+    }
+
+    /// Says that the rules that came are those in force.
+    pub fn unchanged(&mut self) {
+        if !self.rejected.is_empty() {
+            info!("the rules are what is in force again");
+            self.state
+                .update(|status| status.last_attempt = Attempt::now(Vec::new()));
+            self.mended();
+        }
+    }
+
+    fn mended(&mut self) {
+        self.rejected.clear();
+        self.health
+            .update(|components| components.rules = State::Up);
+    }
+
+    /// Says what is wrong with the rules that came, and leaves those in force that are.
+    pub fn reject(&mut self, problems: &Problems) {
+        let text = problems.to_string();
+        // The same problems again are no news, only the same rules once more.
+        if text != self.rejected {
+            error!(
+                problems = problems.len(),
+                "rules rejected, the last good ones stay in force"
+            );
+            log_problems(problems);
+            let detail = "the last reload failed, the rules from before stay in force";
+            let has_rules = self.has_rules();
+            self.health.update(|components| {
+                // Without rules from before, what is missing is told already.
+                if has_rules {
+                    components.rules = State::Degraded(detail.to_owned());
+                }
+            });
+        }
+        let shown = problems.iter().map(ToString::to_string).collect();
+        self.state
+            .update(|status| status.last_attempt = Attempt::now(shown));
+        self.rejected = text;
+    }
+}
+
+/// Logs problems of rules files, one line each.
+pub fn log_problems(problems: &Problems) {
+    for problem in problems.iter().take(LOGGED_PROBLEMS_MAX) {
+        let Problem {
+            severity,
+            file,
+            line,
+            column,
+            message,
+            hint,
+            ..
+        } = problem;
+        let hint = hint.as_deref();
+        // Some have no place: there is nothing to say then.
+        let (line, column) = ((*line > 0).then_some(line), (*column > 0).then_some(column));
+        match severity {
+            Severity::Error => error!(%file, line, column, hint, "{message}"),
+            Severity::Warning => warn!(%file, line, column, hint, "{message}"),
+        }
+    }
+    let more = problems.len().saturating_sub(LOGGED_PROBLEMS_MAX);
+    if more > 0 {
+        error!(
+            more,
+            "further problems are not logged: /rules/status on the admin port has them"
+        );
+    }
+}
+
+/// The rules in force and how they came to be, for those who show them.
+#[derive(Debug)]
+pub struct RulesState(Mutex<(Arc<RuleSet>, RulesStatus)>);
+
+impl RulesState {
+    fn new(rules: Arc<RuleSet>, status: RulesStatus) -> Self {
+        Self(Mutex::new((rules, status)))
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Arc<RuleSet> {
+        Arc::clone(&self.lock().0)
+    }
+
+    /// How they came to be.
+    pub fn status(&self) -> RulesStatus {
+        self.lock().1.clone()
+    }
+
+    /// Other rules; what is told of the management server stays.
+    fn replace(&self, status: RulesStatus, rules: Arc<RuleSet>) {
+        let mut inner = self.lock();
+        let xds = inner.1.xds.take();
+        *inner = (rules, RulesStatus { xds, ..status });
+    }
+
+    /// Changes what is told of them.
+    pub(super) fn update(&self, change: impl FnOnce(&mut RulesStatus)) {
+        change(&mut self.lock().1);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, (Arc<RuleSet>, RulesStatus)> {
+        // Every change is a single assignment: a panic cannot leave half of one.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// When rules were loaded, and what came of the last attempt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RulesStatus {
+    /// Generation of the published rules in the region.
+    pub generation: u64,
+    /// When the rules in force were published, Unix time in milliseconds.
+    pub loaded_unix_ms: u64,
+    /// How many limits there are.
+    pub rules: usize,
+    /// The files they are in, or the resources they were sent as.
+    pub files: Vec<String>,
+    /// The last time rules were read that differed from those in force.
+    pub last_attempt: Attempt,
+    /// The management server they come from; absent where they come from files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub xds: Option<XdsStatus>,
+}
+
+/// One attempt to load rules.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Attempt {
+    /// When it was, Unix time in milliseconds.
+    pub unix_ms: u64,
+    /// Whether it brought rules into force.
+    pub successful: bool,
+    /// What was wrong, as `meshd --check` shows it.
+    pub problems: Vec<String>,
+}
+
+impl RulesStatus {
+    fn of(files: Vec<String>, generation: u64, rules: &RuleSet) -> Self {
+        Self {
+            generation,
+            loaded_unix_ms: unix_time_ms(),
+            rules: rules.rules().len(),
+            files,
+            last_attempt: Attempt::now(Vec::new()),
+            xds: None,
+        }
+    }
+}
+
+impl Attempt {
+    fn now(problems: Vec<String>) -> Self {
+        Self {
+            unix_ms: unix_time_ms(),
+            successful: problems.is_empty(),
+            problems,
+        }
+    }
+}

@@ -12,7 +12,7 @@ use axum::Router;
 use hivemind_shared::yaml::Problems;
 use tokio::runtime::Builder;
 use tonic_health::server::{HealthReporter, HealthService};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::background::Background;
 use crate::config::{Config, Loaded, print};
@@ -25,10 +25,11 @@ use crate::region_owner::RegionOwner;
 use crate::rules_source;
 use crate::server::accept::GrpcListeners;
 use crate::server::admin::Admin;
+use crate::server::connection::ConnectionSettings;
 use crate::server::health::{Health, State};
 use crate::server::metrics::Metrics;
 use crate::server::workers::Workers;
-use crate::server::{RateLimit, Services, admin, grpc_health, http};
+use crate::server::{RateLimit, Reflection, Services, admin, grpc_health, http};
 use crate::shutdown::{OsSignals, Phase, Request, StopSwitch};
 use crate::sockets::Sockets;
 use crate::telemetry::log;
@@ -157,14 +158,24 @@ fn serve(
     let server = &loaded.config.server;
     let stop = StopSwitch::new();
     let reporter = HealthReporter::new();
+    let reflection = server
+        .reflection
+        .then(Reflection::new)
+        .transpose()
+        .unwrap_or_else(|error| {
+            error!(%error, "there is no reflection: this is a bug in meshd");
+            None
+        });
     let services = || {
         let health = HealthService::from_health_reporter(reporter.clone());
-        Services::new(RateLimit::new(owner.decider()), health)
+        Services::new(RateLimit::new(owner.decider()), health, reflection.clone())
     };
+    let connections = Arc::new(ConnectionSettings::from(server));
     let workers = worker_count(server.workers);
     let workers = (0..workers).map(|_| services());
     let workers = Arc::new(
-        Workers::start(workers, &stop.signal()).map_err(Failure::system("threads for workers"))?,
+        Workers::start(workers, &connections, &stop.signal())
+            .map_err(Failure::system("threads for workers"))?,
     );
     let runtime = Builder::new_current_thread()
         .enable_all()

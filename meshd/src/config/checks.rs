@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Config, Mesh, MeshMode};
+use super::{Config, Mesh, MeshMode, Server};
 
 /// Largest `region.max_keys`: what a region can address.
 const MAX_KEYS_MAX: u32 = 1 << 26;
@@ -14,6 +14,9 @@ const CLUSTER_CHARACTERS_MAX: usize = 63;
 
 /// Longest `mesh.snapshot_timeout`: a node that waits longer for its peers is of no use.
 const SNAPSHOT_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// Longest time span of a gRPC connection's life: a year.
+const CONNECTION_SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// What the buffers of the UDP socket may be asked to be.
 const BUFFER_BYTES_RANGE: RangeInclusive<u64> = 65_536..=1 << 30;
@@ -68,7 +71,34 @@ pub(super) fn contradictions(config: &Config) -> Vec<(&'static str, String)> {
         }
     }
 
+    found.extend(of_connections(server));
     found.extend(of_mesh(mesh));
+    found
+}
+
+/// What is out of range for gRPC connections.
+fn of_connections(server: &Server) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for (span, key) in [
+        (server.max_connection_age, "server.max_connection_age"),
+        (
+            server.max_connection_age_grace,
+            "server.max_connection_age_grace",
+        ),
+    ] {
+        if span > CONNECTION_SPAN_MAX {
+            found.push((key, "at most 8760h".to_owned()));
+        }
+    }
+    // TCP counts in seconds.
+    let spans = Duration::from_secs(1)..=Duration::from_secs(3_600 * 9);
+    if !server.keepalive_interval.is_zero() && !spans.contains(&server.keepalive_interval) {
+        let message = "0s for never, or 1s to 9h".to_owned();
+        found.push(("server.keepalive_interval", message));
+    }
+    if !spans.contains(&server.keepalive_timeout) {
+        found.push(("server.keepalive_timeout", "1s to 9h".to_owned()));
+    }
     found
 }
 
@@ -169,6 +199,10 @@ mod tests {
             config.region.label_bytes = 5;
             config.server.http_port = config.server.grpc_port;
             config.admin.port = config.server.grpc_port;
+            config.server.max_connection_age = Duration::MAX;
+            config.server.max_connection_age_grace = Duration::MAX;
+            config.server.keepalive_interval = Duration::from_millis(1);
+            config.server.keepalive_timeout = Duration::ZERO;
             config.mesh.tick = Duration::ZERO;
             config.mesh.advertise = Some(([0, 0, 0, 0], 1).into());
             config.mesh.cluster = "x".repeat(64);
@@ -179,7 +213,7 @@ mod tests {
             config.mesh.send_buffer_bytes = 1 << 31;
             config.mesh.bootstrap_peers = vec![Peer::from_text("peer").unwrap()];
         });
-        assert_eq!(found.len(), 15, "{found:?}");
+        assert_eq!(found.len(), 19, "{found:?}");
         assert!(
             found
                 .iter()

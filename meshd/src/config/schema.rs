@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 32] = [
+pub static KEYS: [Key; 37] = [
     key!(
         node.name,
         "NAME",
@@ -96,6 +96,31 @@ pub static KEYS: [Key; 32] = [
         server.grpc_socket,
         "PATH",
         "Unix socket with the same service"
+    ),
+    key!(
+        server.max_connection_age,
+        "DURATION",
+        "How old a gRPC connection gets, give or take a tenth; 0s is no limit"
+    ),
+    key!(
+        server.max_connection_age_grace,
+        "DURATION",
+        "Time for calls in flight on a connection that is too old"
+    ),
+    key!(
+        server.keepalive_interval,
+        "DURATION",
+        "Silence after which a gRPC peer is asked whether it is there; 0s is never"
+    ),
+    key!(
+        server.keepalive_timeout,
+        "DURATION",
+        "Time for the answer to that"
+    ),
+    key!(
+        server.reflection,
+        "BOOLEAN",
+        "Whether gRPC clients may ask which services there are"
     ),
     key!(
         server.http_port,

@@ -28,6 +28,7 @@ use crate::server::admin::Admin;
 use crate::server::connection::ConnectionSettings;
 use crate::server::health::{Health, State};
 use crate::server::metrics::Metrics;
+use crate::server::tls::{self, Tls};
 use crate::server::workers::Workers;
 use crate::server::{RateLimit, Reflection, Services, admin, grpc_health, http};
 use crate::shutdown::{OsSignals, Phase, Request, StopSwitch};
@@ -46,6 +47,7 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
     let config = &loaded.config;
     // Before anything is opened: wrong keys and rules leave no trace.
     let keys = key_file::load(&config.mesh).map_err(Failure::Config)?;
+    let tls = tls::load(&config.server).map_err(Failure::Config)?;
     let (rules, rule_warnings) =
         rules_source::load(&config.rate_limiting.config_path).map_err(Failure::Rules)?;
     log::init(config.log);
@@ -54,7 +56,9 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
         node = config.node.name,
         "meshd starts"
     );
-    warn_of(config, &loaded.warnings, keys.as_ref(), &rule_warnings);
+    let mut warnings = loaded.warnings.clone();
+    warnings.extend(tls.iter().flat_map(|tls| tls.warnings()));
+    warn_of(config, &warnings, keys.as_ref(), &rule_warnings);
 
     let health = Health::starting();
     let owner = Arc::new(RegionOwner::open(
@@ -63,8 +67,8 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
         rules.rules.clone(),
         health.clone(),
     )?);
-    let background =
-        Background::start(config, &owner, rules, &health).map_err(Failure::system("a thread"))?;
+    let background = Background::start(config, &owner, rules, tls.as_ref(), &health)
+        .map_err(Failure::system("a thread"))?;
     let mut sockets = Sockets::open(config)?;
     let ports = sockets
         .ports()
@@ -81,6 +85,7 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
         owner: &owner,
         background: &background,
         mesh: mesh.as_ref(),
+        tls: tls.as_ref(),
         health: &health,
     };
     let served = serve(loaded, ports_file, sockets, ports, &parts);
@@ -122,6 +127,7 @@ struct Parts<'a> {
     owner: &'a Arc<RegionOwner>,
     background: &'a Background,
     mesh: Option<&'a MeshService>,
+    tls: Option<&'a Arc<Tls>>,
     health: &'a Health,
 }
 
@@ -153,6 +159,7 @@ fn serve(
         owner,
         background,
         mesh,
+        tls,
         health,
     } = *parts;
     let server = &loaded.config.server;
@@ -170,7 +177,7 @@ fn serve(
         let health = HealthService::from_health_reporter(reporter.clone());
         Services::new(RateLimit::new(owner.decider()), health, reflection.clone())
     };
-    let connections = Arc::new(ConnectionSettings::from(server));
+    let connections = Arc::new(ConnectionSettings::new(server, tls.cloned()));
     let workers = worker_count(server.workers);
     let workers = (0..workers).map(|_| services());
     let workers = Arc::new(
@@ -188,6 +195,7 @@ fn serve(
         let metrics = Metrics {
             owner: Arc::clone(owner),
             mesh: mesh.map(MeshService::handle),
+            tls: tls.cloned(),
         };
         let admin_address = sockets.admin.local_addr().ok();
         let endpoints = Admin {
@@ -258,6 +266,7 @@ async fn until_stop(signals: &mut OsSignals, background: &Background, mesh: Opti
             Request::Stop(signal) => return info!(signal, "meshd stops"),
             Request::Reload => {
                 background.reload_rules();
+                background.reload_tls();
                 if let Some(mesh) = mesh {
                     mesh.reload_keys();
                 }

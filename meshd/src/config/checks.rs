@@ -71,9 +71,42 @@ pub(super) fn contradictions(config: &Config) -> Vec<(&'static str, String)> {
         }
     }
 
+    found.extend(of_tls(server));
     found.extend(of_connections(server));
     found.extend(of_mesh(mesh));
     found
+}
+
+/// What is missing for TLS on the gRPC port.
+fn of_tls(server: &Server) -> Vec<(&'static str, String)> {
+    let needs = |key, is_set: bool, other: &str, other_is_set: bool| {
+        (is_set && !other_is_set).then(|| (key, format!("needs {other} beside it")))
+    };
+    let (cert, key) = (
+        server.tls_cert_file.is_some(),
+        server.tls_key_file.is_some(),
+    );
+    let (ca, san) = (
+        server.tls_client_ca_file.is_some(),
+        server.tls_client_san.is_some(),
+    );
+    let found = [
+        needs("server.tls_cert_file", cert, "server.tls_key_file", key),
+        needs("server.tls_key_file", key, "server.tls_cert_file", cert),
+        needs(
+            "server.tls_client_ca_file",
+            ca,
+            "server.tls_cert_file",
+            cert,
+        ),
+        needs(
+            "server.tls_client_san",
+            san,
+            "server.tls_client_ca_file",
+            ca,
+        ),
+    ];
+    found.into_iter().flatten().collect()
 }
 
 /// What is out of range for gRPC connections.
@@ -220,6 +253,21 @@ mod tests {
                 .all(|path| super::super::schema::key(path).is_some()),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn tls_needs_a_certificate_and_its_key_and_a_name_needs_an_authority() {
+        let path = || Some(std::path::PathBuf::from("file"));
+        let found = keys_of_contradictions(|config| config.server.tls_cert_file = path());
+        assert_eq!(found, ["server.tls_cert_file"]);
+        let found = keys_of_contradictions(|config| config.server.tls_key_file = path());
+        assert_eq!(found, ["server.tls_key_file"]);
+        let found = keys_of_contradictions(|config| config.server.tls_client_ca_file = path());
+        assert_eq!(found, ["server.tls_client_ca_file"]);
+        let found = keys_of_contradictions(|config| {
+            config.server.tls_client_san = Some("envoy".to_owned());
+        });
+        assert_eq!(found, ["server.tls_client_san"]);
     }
 
     #[test]

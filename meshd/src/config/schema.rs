@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 37] = [
+pub static KEYS: [Key; 41] = [
     key!(
         node.name,
         "NAME",
@@ -96,6 +96,22 @@ pub static KEYS: [Key; 37] = [
         server.grpc_socket,
         "PATH",
         "Unix socket with the same service"
+    ),
+    key!(
+        server.tls_cert_file,
+        "PATH",
+        "Certificate of the gRPC port, PEM; with it, the port speaks TLS alone"
+    ),
+    key!(server.tls_key_file, "PATH", "Key of that certificate, PEM"),
+    key!(
+        server.tls_client_ca_file,
+        "PATH",
+        "Authorities of client certificates, PEM; with it, clients must have one"
+    ),
+    key!(
+        server.tls_client_san,
+        "NAME",
+        "DNS name or URI that a client certificate must carry"
     ),
     key!(
         server.max_connection_age,

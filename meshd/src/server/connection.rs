@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
 use super::grpc::Services;
+use super::tls::Tls;
 use crate::config;
 use crate::shutdown::{Phase, StopSignal};
 
@@ -38,16 +39,20 @@ pub struct ConnectionSettings {
     pub keepalive_interval: Option<Duration>,
     /// How long the answer may take.
     pub keepalive_timeout: Duration,
+    /// TLS on TCP, if it is wanted.
+    pub tls: Option<Arc<Tls>>,
 }
 
-impl From<&config::Server> for ConnectionSettings {
-    fn from(server: &config::Server) -> Self {
+impl ConnectionSettings {
+    /// Those of the configuration.
+    pub fn new(server: &config::Server, tls: Option<Arc<Tls>>) -> Self {
         let unless_zero = |span: Duration| (!span.is_zero()).then_some(span);
         Self {
             age_max: unless_zero(server.max_connection_age),
             age_grace: server.max_connection_age_grace,
             keepalive_interval: unless_zero(server.keepalive_interval),
             keepalive_timeout: server.keepalive_timeout,
+            tls,
         }
     }
 }
@@ -98,7 +103,13 @@ impl Connection {
         let Self { stream, open } = self;
         let served = match stream {
             Stream::Tcp(stream) => match tokio::net::TcpStream::from_std(stream) {
-                Ok(stream) => serve_io(stream, services, settings, stop).await,
+                Ok(stream) => match &settings.tls {
+                    None => serve_io(stream, services, settings, stop).await,
+                    Some(tls) => match tls.shake_hands(stream).await {
+                        Some(stream) => serve_io(stream, services, settings, stop).await,
+                        None => return,
+                    },
+                },
                 Err(error) => return debug!(%error, "connection lost before it was served"),
             },
             Stream::Unix(stream) => match tokio::net::UnixStream::from_std(stream) {

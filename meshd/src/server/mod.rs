@@ -13,6 +13,7 @@ pub mod metrics;
 mod peers;
 mod rate_limit;
 mod reflection;
+pub mod tls;
 pub mod workers;
 
 pub use self::grpc::Services;

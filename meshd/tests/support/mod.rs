@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+pub(crate) mod certificates;
 pub(crate) mod raw_http2;
 
 use std::fs;

@@ -2,6 +2,7 @@
 //! the mesh say of themselves. SPECIFICATION.md has the catalogue.
 
 mod families;
+mod grpc;
 mod mesh;
 mod region;
 
@@ -24,6 +25,7 @@ use tracing::error;
 use self::families::Families;
 use crate::mesh::MeshHandle;
 use crate::region_owner::RegionOwner;
+use crate::server::tls::Tls;
 
 /// Media type of OpenMetrics, which a scraper has to ask for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -38,6 +40,8 @@ pub struct Metrics {
     pub owner: Arc<RegionOwner>,
     /// The mesh's; none when it is off.
     pub mesh: Option<MeshHandle>,
+    /// TLS on the gRPC port; none when it is off.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// The endpoint.
@@ -60,6 +64,7 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
     let scrape = Scrape {
         region: metrics.owner.region(),
         mesh: status,
+        tls: metrics.tls,
     };
     match render(scrape, wants_open_metrics) {
         Ok(text) => {
@@ -95,12 +100,15 @@ struct Scrape {
     region: Arc<Region>,
     /// None while the mesh is off or has not begun: its metrics have no samples then.
     mesh: Option<Arc<Status>>,
+    /// None when it is off.
+    tls: Option<Arc<Tls>>,
 }
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families::new(encoder);
         region::encode(&self.region, &mut families)?;
+        grpc::encode(self.tls.as_deref(), &mut families)?;
         mesh::encode(self.mesh.as_deref(), &self.region, &mut families)
     }
 }
@@ -187,6 +195,7 @@ mod tests {
         let scrape = Scrape {
             region: Arc::clone(owned.region()),
             mesh: status.map(Arc::new),
+            tls: None,
         };
         render(scrape, as_open_metrics).unwrap()
     }

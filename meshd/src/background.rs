@@ -12,14 +12,17 @@ use crate::config::Config;
 use crate::region_owner::{self, RegionOwner};
 use crate::rules_source::{self, FirstRules, Kick, Reloader, RulesState, xds};
 use crate::server::health::Health;
+use crate::server::tls::{self, Tls};
 
 /// The threads beside the runtime: they do blocking work at a slow pace.
 #[derive(Debug)]
 pub struct Background {
     rules: Arc<RulesState>,
     kick_rules: KickRules,
+    /// None when there is no TLS.
+    kick_tls: Option<Sender<Kick>>,
     stop_region: Sender<()>,
-    threads: [JoinHandle<()>; 2],
+    threads: Vec<JoinHandle<()>>,
 }
 
 /// The way to the thread that has the rules.
@@ -32,7 +35,8 @@ enum KickRules {
 }
 
 impl Background {
-    /// Starts the threads: one says that the region's owner is alive, one keeps the rules up to date.
+    /// Starts the threads: one says that the region's owner is alive, one keeps the rules up to date, and
+    /// one the files of TLS if there are any.
     ///
     /// # Errors
     ///
@@ -41,6 +45,7 @@ impl Background {
         config: &Config,
         owner: &Arc<RegionOwner>,
         rules: FirstRules,
+        tls: Option<&Arc<Tls>>,
         health: &Health,
     ) -> io::Result<Self> {
         let (stop_region, region_stopped) = mpsc::channel();
@@ -65,11 +70,20 @@ impl Background {
                 (state, KickRules::Server(kick), thread)
             }
         };
+        let mut threads = vec![region, rules];
+
+        let mut kick_tls = None;
+        if let Some(tls) = tls {
+            let (kick, kicks) = mpsc::channel();
+            threads.push(tls::reload::start(Arc::clone(tls), health.clone(), kicks)?);
+            kick_tls = Some(kick);
+        }
         Ok(Self {
             rules: state,
             kick_rules,
+            kick_tls,
             stop_region,
-            threads: [region, rules],
+            threads,
         })
     }
 
@@ -89,10 +103,19 @@ impl Background {
         }
     }
 
+    /// Reads the files of TLS again at once, if there are any.
+    pub fn reload_tls(&self) {
+        if let Some(kick) = &self.kick_tls
+            && kick.send(Kick).is_err()
+        {
+            error!("TLS files cannot be reloaded: their thread is gone, restart meshd");
+        }
+    }
+
     /// Ends the threads and waits for them.
     pub fn stop(self) {
         // They end when there is nobody left who could tell them anything.
-        drop((self.kick_rules, self.stop_region));
+        drop((self.kick_rules, self.kick_tls, self.stop_region));
         for thread in self.threads {
             let name = thread.thread().name().unwrap_or_default().to_owned();
             if thread.join().is_err() {

@@ -81,8 +81,8 @@ fn command() -> Command {
         .after_help(
             "Every setting is also a key of the service file and an environment variable \
              HIVEMIND_<SECTION>_<KEY>; a flag wins over the variable, the variable over the file.\n\n\
-             Exit status: 0 stopped as asked; 64 wrong arguments, service file or key file; 65 wrong rules; \
-             69 another meshd owns the region; 71 a port or thread could not be had; \
+             Exit status: 0 stopped as asked; 64 wrong arguments, service file, key file or TLS files; \
+             65 wrong rules; 69 another meshd owns the region; 71 a port or thread could not be had; \
              73 the region or ports file could not be made.",
         )
         .arg(

@@ -12,7 +12,7 @@ use axum::Router;
 use hivemind_shared::yaml::Problems;
 use tokio::runtime::Builder;
 use tonic_health::server::{HealthReporter, HealthService};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::background::Background;
 use crate::config::{Config, Loaded, print};
@@ -25,10 +25,12 @@ use crate::region_owner::RegionOwner;
 use crate::rules_source;
 use crate::server::accept::GrpcListeners;
 use crate::server::admin::Admin;
+use crate::server::connection::ConnectionSettings;
 use crate::server::health::{Health, State};
 use crate::server::metrics::Metrics;
+use crate::server::tls::{self, Tls};
 use crate::server::workers::Workers;
-use crate::server::{RateLimit, Services, admin, grpc_health, http};
+use crate::server::{RateLimit, Reflection, Services, admin, grpc_health, http};
 use crate::shutdown::{OsSignals, Phase, Request, StopSwitch};
 use crate::sockets::Sockets;
 use crate::telemetry::log;
@@ -45,6 +47,7 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
     let config = &loaded.config;
     // Before anything is opened: wrong keys and rules leave no trace.
     let keys = key_file::load(&config.mesh).map_err(Failure::Config)?;
+    let tls = tls::load(&config.server).map_err(Failure::Config)?;
     let (rules, rule_warnings) = rules_source::first(config)?;
     log::init(config.log);
     info!(
@@ -52,7 +55,9 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
         node = config.node.name,
         "meshd starts"
     );
-    warn_of(config, &loaded.warnings, keys.as_ref(), &rule_warnings);
+    let mut warnings = loaded.warnings.clone();
+    warnings.extend(tls.iter().flat_map(|tls| tls.warnings()));
+    warn_of(config, &warnings, keys.as_ref(), &rule_warnings);
 
     let health = Health::starting();
     let owner = Arc::new(RegionOwner::open(
@@ -61,8 +66,8 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
         rules.rules().cloned(),
         health.clone(),
     )?);
-    let background =
-        Background::start(config, &owner, rules, &health).map_err(Failure::system("a thread"))?;
+    let background = Background::start(config, &owner, rules, tls.as_ref(), &health)
+        .map_err(Failure::system("a thread"))?;
     let mut sockets = Sockets::open(config)?;
     let ports = sockets
         .ports()
@@ -79,6 +84,7 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
         owner: &owner,
         background: &background,
         mesh: mesh.as_ref(),
+        tls: tls.as_ref(),
         health: &health,
     };
     let served = serve(loaded, ports_file, sockets, ports, &parts);
@@ -120,6 +126,7 @@ struct Parts<'a> {
     owner: &'a Arc<RegionOwner>,
     background: &'a Background,
     mesh: Option<&'a MeshService>,
+    tls: Option<&'a Arc<Tls>>,
     health: &'a Health,
 }
 
@@ -151,19 +158,30 @@ fn serve(
         owner,
         background,
         mesh,
+        tls,
         health,
     } = *parts;
     let server = &loaded.config.server;
     let stop = StopSwitch::new();
     let reporter = HealthReporter::new();
+    let reflection = server
+        .reflection
+        .then(Reflection::new)
+        .transpose()
+        .unwrap_or_else(|error| {
+            error!(%error, "there is no reflection: this is a bug in meshd");
+            None
+        });
     let services = || {
         let health = HealthService::from_health_reporter(reporter.clone());
-        Services::new(RateLimit::new(owner.decider()), health)
+        Services::new(RateLimit::new(owner.decider()), health, reflection.clone())
     };
+    let connections = Arc::new(ConnectionSettings::new(server, tls.cloned()));
     let workers = worker_count(server.workers);
     let workers = (0..workers).map(|_| services());
     let workers = Arc::new(
-        Workers::start(workers, &stop.signal()).map_err(Failure::system("threads for workers"))?,
+        Workers::start(workers, &connections, &stop.signal())
+            .map_err(Failure::system("threads for workers"))?,
     );
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -177,6 +195,7 @@ fn serve(
             owner: Arc::clone(owner),
             rules: background.rules(),
             mesh: mesh.map(MeshService::handle),
+            tls: tls.cloned(),
         };
         let admin_address = sockets.admin.local_addr().ok();
         let endpoints = Admin {
@@ -247,6 +266,7 @@ async fn until_stop(signals: &mut OsSignals, background: &Background, mesh: Opti
             Request::Stop(signal) => return info!(signal, "meshd stops"),
             Request::Reload => {
                 background.reload_rules();
+                background.reload_tls();
                 if let Some(mesh) = mesh {
                     mesh.reload_keys();
                 }

@@ -13,7 +13,7 @@ use crate::server::listen::ListenError;
 /// Why meshd ends other than by being asked to. Exit statuses follow `sysexits.h`.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The service file, the environment, the flags or the key file are wrong: status 64. Nothing was
+    /// The service file, the environment, the flags, the key file or the files of TLS are wrong: status 64. Nothing was
     /// touched.
     #[error("{0}meshd: {count} in the configuration, nothing was started", count = count(.0))]
     Config(Problems),

@@ -18,6 +18,7 @@ pub mod region_owner;
 pub mod rules_source;
 pub mod server;
 pub mod shutdown;
+mod small_file;
 pub mod sockets;
 pub mod telemetry;
 
@@ -67,13 +68,20 @@ fn act(invocation: cli::Invocation) -> Result<(), Failure> {
     }
 }
 
-/// Reads the keys and the rules as well, and says that all is well.
+/// Reads the keys, the TLS files and the rules as well, and says that all is well.
 fn check(loaded: &config::Loaded) -> Result<(), Failure> {
     let keys = mesh::key_file::load(&loaded.config.mesh).map_err(Failure::Config)?;
+    let tls = server::tls::load(&loaded.config.server).map_err(Failure::Config)?;
     let (rules, warnings) = rules_source::first(&loaded.config)?;
     let key_warning = keys.and_then(|keys| keys.warning);
     let mut out = std::io::stdout().lock();
-    for warning in loaded.warnings.iter().chain(&key_warning) {
+    let tls_warnings = tls.map(|tls| tls.warnings()).unwrap_or_default();
+    for warning in loaded
+        .warnings
+        .iter()
+        .chain(&key_warning)
+        .chain(&tls_warnings)
+    {
         let _ = writeln!(out, "warning: {warning}");
     }
     let _ = write!(out, "{warnings}");

@@ -77,7 +77,7 @@ pub struct OsSignals {
 pub enum Request {
     /// SIGTERM or SIGINT: stop.
     Stop(&'static str),
-    /// SIGHUP: read rules and keys again.
+    /// SIGHUP: read rules, keys and certificates again.
     Reload,
 }
 

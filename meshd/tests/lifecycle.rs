@@ -10,10 +10,10 @@
 mod support;
 
 use std::fs;
-use std::io::{Read, Write};
 use std::process::Output;
 
 use rustix::process::Signal;
+use support::raw_http2::Peer;
 use support::{RULES, Site, admitted, eventually, names_in};
 
 fn stderr(output: &Output) -> String {
@@ -148,13 +148,9 @@ async fn a_stop_is_clean_and_the_counters_stay_for_the_next_start() {
 }
 
 /// A connection that begins to speak HTTP/2 and then never reacts to anything.
-fn unresponsive_peer(meshd: &support::Meshd) -> std::net::TcpStream {
-    let mut peer = std::net::TcpStream::connect(("127.0.0.1", meshd.ports.grpc)).expect("open");
-    // The preface, and a SETTINGS frame without settings.
-    peer.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
-        .expect("sent");
-    let mut settings = [0; 9];
-    peer.read_exact(&mut settings).expect("meshd speaks HTTP/2");
+fn unresponsive_peer(meshd: &support::Meshd) -> Peer {
+    let mut peer = Peer::connect(meshd.ports.grpc);
+    peer.wait_for_settings();
     peer
 }
 

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Config, Mesh, MeshMode, RulesSource};
+use super::{Config, Mesh, MeshMode, RulesSource, Server};
 
 /// Largest `region.max_keys`: what a region can address.
 const MAX_KEYS_MAX: u32 = 1 << 26;
@@ -14,6 +14,9 @@ const CLUSTER_CHARACTERS_MAX: usize = 63;
 
 /// Longest `mesh.snapshot_timeout`: a node that waits longer for its peers is of no use.
 const SNAPSHOT_TIMEOUT_MAX: Duration = Duration::from_secs(600);
+
+/// Longest time span of a gRPC connection's life: a year.
+const CONNECTION_SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 /// What the buffers of the UDP socket may be asked to be.
 const BUFFER_BYTES_RANGE: RangeInclusive<u64> = 65_536..=1 << 30;
@@ -69,6 +72,8 @@ pub(super) fn contradictions(config: &Config) -> Vec<(&'static str, String)> {
     }
 
     found.extend(of_xds(config));
+    found.extend(of_tls(server));
+    found.extend(of_connections(server));
     found.extend(of_mesh(mesh));
     found
 }
@@ -127,6 +132,64 @@ fn of_xds(config: &Config) -> Vec<(&'static str, String)> {
         "xds.max_message_bytes",
         "1024 to 1073741824",
     );
+    found
+}
+
+/// What is missing for TLS on the gRPC port.
+fn of_tls(server: &Server) -> Vec<(&'static str, String)> {
+    let needs = |key, is_set: bool, other: &str, other_is_set: bool| {
+        (is_set && !other_is_set).then(|| (key, format!("needs {other} beside it")))
+    };
+    let (cert, key) = (
+        server.tls_cert_file.is_some(),
+        server.tls_key_file.is_some(),
+    );
+    let (ca, san) = (
+        server.tls_client_ca_file.is_some(),
+        server.tls_client_san.is_some(),
+    );
+    let found = [
+        needs("server.tls_cert_file", cert, "server.tls_key_file", key),
+        needs("server.tls_key_file", key, "server.tls_cert_file", cert),
+        needs(
+            "server.tls_client_ca_file",
+            ca,
+            "server.tls_cert_file",
+            cert,
+        ),
+        needs(
+            "server.tls_client_san",
+            san,
+            "server.tls_client_ca_file",
+            ca,
+        ),
+    ];
+    found.into_iter().flatten().collect()
+}
+
+/// What is out of range for gRPC connections.
+fn of_connections(server: &Server) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    for (span, key) in [
+        (server.max_connection_age, "server.max_connection_age"),
+        (
+            server.max_connection_age_grace,
+            "server.max_connection_age_grace",
+        ),
+    ] {
+        if span > CONNECTION_SPAN_MAX {
+            found.push((key, "at most 8760h".to_owned()));
+        }
+    }
+    // TCP counts in seconds.
+    let spans = Duration::from_secs(1)..=Duration::from_secs(3_600 * 9);
+    if !server.keepalive_interval.is_zero() && !spans.contains(&server.keepalive_interval) {
+        let message = "0s for never, or 1s to 9h".to_owned();
+        found.push(("server.keepalive_interval", message));
+    }
+    if !spans.contains(&server.keepalive_timeout) {
+        found.push(("server.keepalive_timeout", "1s to 9h".to_owned()));
+    }
     found
 }
 
@@ -227,6 +290,10 @@ mod tests {
             config.region.label_bytes = 5;
             config.server.http_port = config.server.grpc_port;
             config.admin.port = config.server.grpc_port;
+            config.server.max_connection_age = Duration::MAX;
+            config.server.max_connection_age_grace = Duration::MAX;
+            config.server.keepalive_interval = Duration::from_millis(1);
+            config.server.keepalive_timeout = Duration::ZERO;
             config.mesh.tick = Duration::ZERO;
             config.mesh.advertise = Some(([0, 0, 0, 0], 1).into());
             config.mesh.cluster = "x".repeat(64);
@@ -244,13 +311,28 @@ mod tests {
             config.xds.backoff_initial = Duration::ZERO;
             config.xds.max_message_bytes = 0;
         });
-        assert_eq!(found.len(), 23, "{found:?}");
+        assert_eq!(found.len(), 27, "{found:?}");
         assert!(
             found
                 .iter()
                 .all(|path| super::super::schema::key(path).is_some()),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn tls_needs_a_certificate_and_its_key_and_a_name_needs_an_authority() {
+        let path = || Some(std::path::PathBuf::from("file"));
+        let found = keys_of_contradictions(|config| config.server.tls_cert_file = path());
+        assert_eq!(found, ["server.tls_cert_file"]);
+        let found = keys_of_contradictions(|config| config.server.tls_key_file = path());
+        assert_eq!(found, ["server.tls_key_file"]);
+        let found = keys_of_contradictions(|config| config.server.tls_client_ca_file = path());
+        assert_eq!(found, ["server.tls_client_ca_file"]);
+        let found = keys_of_contradictions(|config| {
+            config.server.tls_client_san = Some("envoy".to_owned());
+        });
+        assert_eq!(found, ["server.tls_client_san"]);
     }
 
     #[test]

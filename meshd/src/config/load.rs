@@ -232,13 +232,13 @@ mod tests {
         let server = &loaded.config.server;
         assert_eq!(server.address, Ipv4Addr::LOCALHOST);
         assert_eq!((server.grpc_port, server.http_port), (3, 5));
-        let origins: Vec<String> = KEYS
-            .iter()
-            .zip(&loaded.origins)
-            .filter(|(key, _)| key.section == "server")
-            .map(|(_, origin)| origin.to_string())
-            .take(4)
-            .collect();
+        let origin_of = |path: &str| {
+            let mut origins = KEYS.iter().zip(&loaded.origins);
+            let found = origins.find(|(key, _)| key.path() == path);
+            found.map(|(_, origin)| origin.to_string()).unwrap()
+        };
+        let origins = ["address", "grpc_port", "grpc_socket", "http_port"]
+            .map(|name| origin_of(&format!("server.{name}")));
         assert!(origins[0].ends_with("hivemind.yaml:2"), "{origins:?}");
         assert_eq!(
             origins[1..],

@@ -101,6 +101,27 @@ pub struct Server {
     pub grpc_port: u16,
     /// Unix socket with the same service; none by default.
     pub grpc_socket: Option<PathBuf>,
+    /// The certificate of the gRPC port, with those that lead to its authority, in PEM; with it, the
+    /// port speaks TLS and nothing else.
+    pub tls_cert_file: Option<PathBuf>,
+    /// The key of that certificate, in PEM.
+    pub tls_key_file: Option<PathBuf>,
+    /// The authorities of client certificates, in PEM; with them, a client must have a certificate.
+    pub tls_client_ca_file: Option<PathBuf>,
+    /// The DNS name or URI that a client's certificate must carry.
+    pub tls_client_san: Option<String>,
+    /// How old a gRPC connection gets, give or take a tenth, before its client is asked to open
+    /// another one; zero is no limit.
+    pub max_connection_age: Duration,
+    /// How long calls in flight may take on a connection that is too old.
+    pub max_connection_age_grace: Duration,
+    /// How long a gRPC peer may be silent before it is asked whether it is still there; zero is for
+    /// ever.
+    pub keepalive_interval: Duration,
+    /// How long the answer to that may take.
+    pub keepalive_timeout: Duration,
+    /// Whether gRPC clients may ask which services and messages there are.
+    pub reflection: bool,
     /// Port of `/healthcheck`, `/ready`, `/json` and `/metrics`; 0 picks a free one.
     pub http_port: u16,
     /// Threads that serve gRPC; 0 is one a core.
@@ -156,6 +177,15 @@ impl Config {
                 address: any,
                 grpc_port: 8081,
                 grpc_socket: None,
+                tls_cert_file: None,
+                tls_key_file: None,
+                tls_client_ca_file: None,
+                tls_client_san: None,
+                max_connection_age: Duration::from_secs(24 * 3_600),
+                max_connection_age_grace: Duration::from_secs(3_600),
+                keepalive_interval: Duration::from_secs(60),
+                keepalive_timeout: Duration::from_secs(20),
+                reflection: true,
                 http_port: 8080,
                 workers: 0,
                 drain_timeout: Duration::from_secs(10),

@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 48] = [
+pub static KEYS: [Key; 57] = [
     key!(
         node.name,
         "NAME",
@@ -96,6 +96,47 @@ pub static KEYS: [Key; 48] = [
         server.grpc_socket,
         "PATH",
         "Unix socket with the same service"
+    ),
+    key!(
+        server.tls_cert_file,
+        "PATH",
+        "Certificate of the gRPC port, PEM; with it, the port speaks TLS alone"
+    ),
+    key!(server.tls_key_file, "PATH", "Key of that certificate, PEM"),
+    key!(
+        server.tls_client_ca_file,
+        "PATH",
+        "Authorities of client certificates, PEM; with it, clients must have one"
+    ),
+    key!(
+        server.tls_client_san,
+        "NAME",
+        "DNS name or URI that a client certificate must carry"
+    ),
+    key!(
+        server.max_connection_age,
+        "DURATION",
+        "How old a gRPC connection gets, give or take a tenth; 0s is no limit"
+    ),
+    key!(
+        server.max_connection_age_grace,
+        "DURATION",
+        "Time for calls in flight on a connection that is too old"
+    ),
+    key!(
+        server.keepalive_interval,
+        "DURATION",
+        "Silence after which a gRPC peer is asked whether it is there; 0s is never"
+    ),
+    key!(
+        server.keepalive_timeout,
+        "DURATION",
+        "Time for the answer to that"
+    ),
+    key!(
+        server.reflection,
+        "BOOLEAN",
+        "Whether gRPC clients may ask which services there are"
     ),
     key!(
         server.http_port,

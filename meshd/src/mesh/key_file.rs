@@ -1,21 +1,20 @@
 //! The keys of the cluster: read before anything is opened, and read again when their file changes.
 
-use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 
 use hivemind_mesh::seal::{KEY_FILE_BYTES_MAX, KeyFileError, KeyRing};
 use hivemind_shared::yaml::{Problem, Problems};
-use rustix::fs::OFlags;
 use tracing::{error, info, warn};
 
 use super::handle::{Command, MeshHandle};
 use crate::config::{self, MeshMode};
 use crate::rules_source::{Kick, Watch};
+use crate::small_file;
 
 /// Permissions that let others than the owner at the keys.
 const OTHERS: u32 = 0o066;
@@ -34,12 +33,8 @@ pub struct Keys {
 /// Why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum ReadError {
-    #[error("cannot read: {0}")]
-    Io(#[from] io::Error),
-    #[error("not a file")]
-    NotAFile,
-    #[error("larger than {KEY_FILE_BYTES_MAX} bytes, which no key file is")]
-    TooLarge,
+    #[error(transparent)]
+    Read(#[from] small_file::ReadError),
     #[error("not text")]
     NotText,
     #[error(transparent)]
@@ -74,18 +69,7 @@ pub fn load(mesh: &config::Mesh) -> Result<Option<Keys>, Problems> {
 }
 
 fn read(path: &Path) -> Result<Keys, ReadError> {
-    // Opening a FIFO must not wait for its other end.
-    let flags = i32::from_ne_bytes(OFlags::NONBLOCK.bits().to_ne_bytes());
-    let file = File::options().read(true).custom_flags(flags).open(path)?;
-    let metadata = file.metadata()?;
-    if !metadata.is_file() {
-        return Err(ReadError::NotAFile);
-    }
-    let mut bytes = Vec::new();
-    file.take(KEY_FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > KEY_FILE_BYTES_MAX {
-        return Err(ReadError::TooLarge);
-    }
+    let (bytes, metadata) = small_file::read(path, KEY_FILE_BYTES_MAX)?;
     let text = String::from_utf8(bytes).map_err(|_| ReadError::NotText)?;
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);

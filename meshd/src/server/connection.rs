@@ -1,6 +1,8 @@
 //! One gRPC connection, from the thread that accepts it to the worker that serves it.
 
 use std::convert::Infallible;
+use std::future::pending;
+use std::hash::{BuildHasher, RandomState};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
@@ -15,6 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::debug;
 
 use super::grpc::Services;
+use super::tls::Tls;
+use crate::config;
 use crate::shutdown::{Phase, StopSignal};
 
 /// Calls one connection may have in flight. An Envoy worker that needs more opens another
@@ -24,11 +28,34 @@ const CONCURRENT_STREAMS_MAX: u32 = 1_024;
 /// Bytes of request headers, a few hundred in practice.
 const HEADER_LIST_SIZE_MAX: u32 = 16 * 1_024;
 
-/// How long a connection may be silent before it is asked whether anyone is still there.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(60);
+/// What all connections have in common.
+#[derive(Clone, Debug)]
+pub struct ConnectionSettings {
+    /// How old a connection gets, give or take a tenth, before it ends gracefully; `None` is no limit.
+    pub age_max: Option<Duration>,
+    /// How long calls in flight may take after that.
+    pub age_grace: Duration,
+    /// How long a peer may be silent before it is asked whether it is still there; `None` is for ever.
+    pub keepalive_interval: Option<Duration>,
+    /// How long the answer may take.
+    pub keepalive_timeout: Duration,
+    /// TLS on TCP, if it is wanted.
+    pub tls: Option<Arc<Tls>>,
+}
 
-/// How long the answer to that may take.
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+impl ConnectionSettings {
+    /// Those of the configuration.
+    pub fn new(server: &config::Server, tls: Option<Arc<Tls>>) -> Self {
+        let unless_zero = |span: Duration| (!span.is_zero()).then_some(span);
+        Self {
+            age_max: unless_zero(server.max_connection_age),
+            age_grace: server.max_connection_age_grace,
+            keepalive_interval: unless_zero(server.keepalive_interval),
+            keepalive_timeout: server.keepalive_timeout,
+            tls,
+        }
+    }
+}
 
 /// A connection that was accepted and not yet bound to any runtime.
 #[derive(Debug)]
@@ -66,16 +93,27 @@ impl Drop for OpenCount {
 
 impl Connection {
     /// Serves the connection on the runtime of the calling task until it closes, or until the calls
-    /// in flight are finished after a stop was asked for.
-    pub(super) async fn serve(self, services: Services, stop: StopSignal) {
+    /// in flight are finished after a stop was asked for or the connection has become too old.
+    pub(super) async fn serve(
+        self,
+        services: Services,
+        settings: &ConnectionSettings,
+        stop: StopSignal,
+    ) {
         let Self { stream, open } = self;
         let served = match stream {
             Stream::Tcp(stream) => match tokio::net::TcpStream::from_std(stream) {
-                Ok(stream) => serve_io(stream, services, stop).await,
+                Ok(stream) => match &settings.tls {
+                    None => serve_io(stream, services, settings, stop).await,
+                    Some(tls) => match tls.shake_hands(stream).await {
+                        Some(stream) => serve_io(stream, services, settings, stop).await,
+                        None => return,
+                    },
+                },
                 Err(error) => return debug!(%error, "connection lost before it was served"),
             },
             Stream::Unix(stream) => match tokio::net::UnixStream::from_std(stream) {
-                Ok(stream) => serve_io(stream, services, stop).await,
+                Ok(stream) => serve_io(stream, services, settings, stop).await,
                 Err(error) => return debug!(%error, "connection lost before it was served"),
             },
         };
@@ -88,7 +126,12 @@ impl Connection {
 }
 
 /// Speaks HTTP/2 over `io`.
-async fn serve_io<I>(io: I, services: Services, mut stop: StopSignal) -> hyper::Result<()>
+async fn serve_io<I>(
+    io: I,
+    services: Services,
+    settings: &ConnectionSettings,
+    mut stop: StopSignal,
+) -> hyper::Result<()>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -97,8 +140,8 @@ where
         .timer(TokioTimer::new())
         .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
         .max_header_list_size(HEADER_LIST_SIZE_MAX)
-        .keep_alive_interval(KEEP_ALIVE_INTERVAL)
-        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_interval(settings.keepalive_interval)
+        .keep_alive_timeout(settings.keepalive_timeout)
         // No client of a gRPC service reads it, and it would be made for every call.
         .auto_date_header(false);
     let service = service_fn(move |request| {
@@ -106,11 +149,57 @@ where
         async move { Ok::<_, Infallible>(services.call(request).await) }
     });
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let age_max = settings.age_max.map(|age| jittered(age, random_u32()));
+    let grace = tokio::select! {
+        // First what happens all the time, without drawing lots.
+        biased;
+        result = connection.as_mut() => return result,
+        // What is left of the stop bounds it.
+        () = stop.reached(Phase::Draining) => None,
+        () = elapsed(age_max) => Some(settings.age_grace),
+    };
+    // GOAWAY: calls in flight finish, the next ones go to another connection.
+    connection.as_mut().graceful_shutdown();
     tokio::select! {
-        result = connection.as_mut() => result,
-        () = stop.reached(Phase::Draining) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+        biased;
+        result = connection => result,
+        () = elapsed(grace) => {
+            debug!("connection closed: it is too old, and its calls have not finished in time");
+            Ok(())
         }
+    }
+}
+
+/// Waits that long; for ever when there is no end.
+async fn elapsed(span: Option<Duration>) {
+    match span {
+        Some(span) => tokio::time::sleep(span).await,
+        None => pending().await,
+    }
+}
+
+/// The age, longer or shorter by up to a tenth: clients that came together do not all leave together.
+fn jittered(age: Duration, random: u32) -> Duration {
+    let share = 0.9 + 0.2 * f64::from(random) / f64::from(u32::MAX);
+    // No span of the configuration is long enough to overflow.
+    age.mul_f64(share)
+}
+
+/// A number that differs from connection to connection; nothing is lost when somebody guesses it.
+fn random_u32() -> u32 {
+    // The upper half; lossless.
+    u32::try_from(RandomState::new().hash_one(()) >> 32).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_differ_by_a_tenth_both_ways() {
+        let age = Duration::from_secs(1_000);
+        assert_eq!(jittered(age, 0), Duration::from_secs(900));
+        assert_eq!(jittered(age, u32::MAX), Duration::from_secs(1_100));
+        assert_ne!(random_u32(), random_u32());
     }
 }

@@ -1,6 +1,7 @@
 //! The gRPC services of one worker, told apart by their path.
 
 use std::future::{Ready, ready};
+use std::sync::Arc;
 
 use hivemind_proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use hyper::body::Incoming;
@@ -14,6 +15,7 @@ use tonic_health::server::HealthService;
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
 use super::rate_limit::RateLimit;
+use super::reflection::Reflection;
 
 /// The largest request that is read: far more than Envoy's headers can fill, and little enough that
 /// one call cannot hold a worker for long.
@@ -26,31 +28,54 @@ const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/Sh
 #[derive(Clone, Debug)]
 pub struct Services {
     rate_limit: RateLimit,
+    others: Arc<Others>,
+}
+
+/// What is called now and then: behind one pointer, because the services are cloned for every call.
+#[derive(Debug)]
+struct Others {
     health: HealthServer<HealthService>,
+    /// None when it is not wanted.
+    reflection: Option<Reflection>,
 }
 
 impl Services {
-    /// The Rate Limit Service and `grpc.health.v1` side by side.
-    pub fn new(rate_limit: RateLimit, health: HealthService) -> Self {
+    /// The Rate Limit Service, `grpc.health.v1` and reflection side by side.
+    pub fn new(
+        rate_limit: RateLimit,
+        health: HealthService,
+        reflection: Option<Reflection>,
+    ) -> Self {
         let health = HealthServer::new(health).max_decoding_message_size(REQUEST_SIZE_MAX);
-        Self { rate_limit, health }
+        let others = Arc::new(Others { health, reflection });
+        Self { rate_limit, others }
     }
 
     /// Answers one call.
     ///
     /// The generated server would do, but it puts three futures on the heap for every call; the one
     /// method that is called all the time needs none of them.
-    pub(super) async fn call(mut self, request: http::Request<Incoming>) -> http::Response<Body> {
+    pub(super) async fn call(self, request: http::Request<Incoming>) -> http::Response<Body> {
         if request.uri().path() == SHOULD_RATE_LIMIT {
             Grpc::new(SmallMessages)
                 .apply_max_message_size_config(Some(REQUEST_SIZE_MAX), None)
                 .unary(ShouldRateLimit(&self.rate_limit), request)
                 .await
         } else {
-            // Answers UNIMPLEMENTED to any path that is not its own.
-            let Ok(response) = self.health.call(request).await;
-            response
+            // On the heap: the future of the call that is made all the time stays small.
+            Box::pin(self.others(request)).await
         }
+    }
+
+    async fn others(&self, request: http::Request<Incoming>) -> http::Response<Body> {
+        let Others { health, reflection } = &*self.others;
+        let path = request.uri().path();
+        if let Some(server) = reflection.as_ref().and_then(|servers| servers.at(path)) {
+            return server(request).await;
+        }
+        // Answers UNIMPLEMENTED to any path that is not its own.
+        let Ok(response) = health.clone().call(request).await;
+        response
     }
 }
 

@@ -29,6 +29,8 @@ pub struct Components {
     /// Counts are shared with peers, or need not be; down until those of peers have arrived at the
     /// start, and never again because of peers: without them a host limits by what it sees.
     pub mesh: State,
+    /// The files of TLS are good, or there are none.
+    pub tls: State,
     /// Calls are taken; down from the moment a stop was asked for.
     pub server: State,
 }
@@ -41,9 +43,10 @@ impl Components {
             rules,
             xds,
             mesh,
+            tls,
             server,
         } = self;
-        [region, rules, mesh, server]
+        [region, rules, mesh, tls, server]
             .into_iter()
             .chain(xds)
             .all(|state| !matches!(state, State::Down(_)))
@@ -55,7 +58,7 @@ impl Components {
 pub struct Health(watch::Sender<Components>);
 
 impl Health {
-    /// Everything still down.
+    /// Everything that takes a beginning still down.
     pub fn starting() -> Self {
         let down = || State::Down("starting".to_owned());
         Self(watch::Sender::new(Components {
@@ -63,6 +66,8 @@ impl Health {
             rules: down(),
             xds: None,
             mesh: down(),
+            // Read before anything else is begun.
+            tls: State::Up,
             server: down(),
         }))
     }

@@ -2,7 +2,7 @@
 
 pub mod accept;
 pub mod admin;
-mod connection;
+pub mod connection;
 mod grpc;
 pub mod grpc_health;
 pub mod health;
@@ -12,7 +12,10 @@ pub mod listen;
 pub mod metrics;
 mod peers;
 mod rate_limit;
+mod reflection;
+pub mod tls;
 pub mod workers;
 
 pub use self::grpc::Services;
 pub use self::rate_limit::{Decider, RateLimit, RateLimitError};
+pub use self::reflection::Reflection;

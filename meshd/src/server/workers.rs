@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{error, warn};
 
-use super::connection::{Connection, OpenCount, Stream};
+use super::connection::{Connection, ConnectionSettings, OpenCount, Stream};
 use super::grpc::Services;
 use crate::shutdown::{Phase, StopSignal};
 
@@ -42,12 +42,15 @@ impl Workers {
     /// When the operating system has no more threads or file descriptors.
     pub fn start(
         services: impl IntoIterator<Item = Services>,
+        settings: &Arc<ConnectionSettings>,
         stop: &StopSignal,
     ) -> io::Result<Self> {
         let workers = services
             .into_iter()
             .enumerate()
-            .map(|(index, services)| Worker::start(index, services, stop.clone()))
+            .map(|(index, services)| {
+                Worker::start(index, services, Arc::clone(settings), stop.clone())
+            })
             .collect::<io::Result<_>>()?;
         Ok(Self {
             workers,
@@ -102,12 +105,17 @@ impl Workers {
 }
 
 impl Worker {
-    fn start(index: usize, services: Services, stop: StopSignal) -> io::Result<Self> {
+    fn start(
+        index: usize,
+        services: Services,
+        settings: Arc<ConnectionSettings>,
+        stop: StopSignal,
+    ) -> io::Result<Self> {
         let (connections, dealt) = mpsc::unbounded_channel();
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new()
             .name(format!("grpc-{index}"))
-            .spawn(move || run(&runtime, dealt, &services, stop))?;
+            .spawn(move || run(&runtime, dealt, &services, &settings, stop))?;
         Ok(Self {
             connections,
             open: Arc::default(),
@@ -121,14 +129,21 @@ fn run(
     runtime: &Runtime,
     mut dealt: mpsc::UnboundedReceiver<Connection>,
     services: &Services,
+    settings: &Arc<ConnectionSettings>,
     mut stop: StopSignal,
 ) {
     runtime.block_on(async move {
         let mut served = JoinSet::new();
+        let serving = stop.clone();
+        let serve = |connection: Connection| {
+            let (services, stop) = (services.clone(), serving.clone());
+            let settings = Arc::clone(settings);
+            async move { connection.serve(services, &settings, stop).await }
+        };
         loop {
             tokio::select! {
                 Some(connection) = dealt.recv() => {
-                    served.spawn(connection.serve(services.clone(), stop.clone()));
+                    served.spawn(serve(connection));
                 }
                 // Reaps what has ended, so that the set does not grow for ever.
                 Some(_) = served.join_next() => {}

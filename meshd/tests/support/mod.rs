@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+pub(crate) mod certificates;
+pub(crate) mod raw_http2;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -289,6 +292,25 @@ pub(crate) async fn ask(client: &mut Client, request: RateLimitRequest) -> RateL
         .await
         .expect("an answer")
         .into_inner()
+}
+
+/// Whether the client knows that its call was not begun: its connection was on the way out. Envoy and
+/// other clients of gRPC make such a call again by themselves; tonic leaves that to its user.
+pub(crate) fn was_not_sent(status: &tonic::Status) -> bool {
+    let text = format!("{status:?}");
+    let transport = status.code() == tonic::Code::Unknown && text.contains("transport error");
+    transport && (text.contains("GoAway(b\"\", NO_ERROR, Remote)") || text.contains("Canceled"))
+}
+
+/// Makes a call that is within its limit, again if it was not begun; what is left of the limit then.
+pub(crate) async fn remaining(client: &mut Client, user: &str) -> u32 {
+    loop {
+        let call = request(vec![descriptor(&[("user", user)])]);
+        match client.should_rate_limit(call).await {
+            Ok(response) => break response.into_inner().statuses[0].limit_remaining,
+            Err(status) => assert!(was_not_sent(&status), "a failed call: {status:?}"),
+        }
+    }
 }
 
 /// Asks `times` times for one user, one hit each, and counts how many were within the limit.

@@ -2,6 +2,7 @@
 //! the mesh say of themselves. SPECIFICATION.md has the catalogue.
 
 mod families;
+mod grpc;
 mod mesh;
 mod region;
 mod xds;
@@ -27,6 +28,7 @@ use crate::mesh::MeshHandle;
 use crate::region_owner::RegionOwner;
 use crate::rules_source::RulesState;
 use crate::rules_source::xds::XdsStatus;
+use crate::server::tls::Tls;
 
 /// Media type of OpenMetrics, which a scraper has to ask for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -43,6 +45,8 @@ pub struct Metrics {
     pub rules: Arc<RulesState>,
     /// The mesh's; none when it is off.
     pub mesh: Option<MeshHandle>,
+    /// TLS on the gRPC port; none when it is off.
+    pub tls: Option<Arc<Tls>>,
 }
 
 /// The endpoint.
@@ -66,6 +70,7 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
         region: metrics.owner.region(),
         xds: metrics.rules.status().xds,
         mesh: status,
+        tls: metrics.tls,
     };
     match render(scrape, wants_open_metrics) {
         Ok(text) => {
@@ -103,6 +108,8 @@ struct Scrape {
     xds: Option<XdsStatus>,
     /// None while the mesh is off or has not begun: its metrics have no samples then.
     mesh: Option<Arc<Status>>,
+    /// None when it is off.
+    tls: Option<Arc<Tls>>,
 }
 
 impl Collector for Scrape {
@@ -110,6 +117,7 @@ impl Collector for Scrape {
         let mut families = Families::new(encoder);
         region::encode(&self.region, &mut families)?;
         xds::encode(self.xds.as_ref(), &mut families)?;
+        grpc::encode(self.tls.as_deref(), &mut families)?;
         mesh::encode(self.mesh.as_deref(), &self.region, &mut families)
     }
 }
@@ -197,6 +205,7 @@ mod tests {
             region: Arc::clone(owned.region()),
             xds: None,
             mesh: status.map(Arc::new),
+            tls: None,
         };
         render(scrape, as_open_metrics).unwrap()
     }

@@ -54,19 +54,24 @@ impl Background {
         let (state, kick_rules, rules) = match rules {
             FirstRules::Files(loaded) => {
                 let path = config.rate_limiting.config_path.clone();
-                let reloader = Reloader::new(path, loaded, Arc::clone(owner), health.clone());
+                let reloader = Reloader::new(path, *loaded, Arc::clone(owner), health.clone());
                 let state = reloader.state();
                 let (kick, kicks) = mpsc::channel();
                 let thread = rules_source::start(reloader, kicks)?;
                 (state, KickRules::Files(kick), thread)
             }
             FirstRules::Server(server) => {
-                let required = config.rate_limiting.require_initial_config;
                 // One kick that waits is as good as many.
                 let (kick, kicks) = tokio::sync::mpsc::channel(1);
                 let owner = Arc::clone(owner);
-                let (state, thread) =
-                    xds::start(&config.xds, &server, required, owner, health, kicks)?;
+                let (state, thread) = xds::start(
+                    &config.xds,
+                    &server,
+                    &config.rate_limiting,
+                    owner,
+                    health,
+                    kicks,
+                )?;
                 (state, KickRules::Server(kick), thread)
             }
         };

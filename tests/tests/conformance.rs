@@ -61,17 +61,7 @@ async fn the_service_answers_every_case() -> anyhow::Result<()> {
     let cases = cases()?;
     let mut backend = ServiceBackend::start(&cases).await?;
     let report = run(&mut backend, &cases).await;
-    check(
-        &report,
-        &cases,
-        &[(
-            "meshd has no setting yet for one domain in several files",
-            &[
-                "merge_two_files_of_one_domain",
-                "invalid_merge_with_the_same_key_twice",
-            ],
-        )],
-    );
+    check(&report, &cases, &[]);
     Ok(())
 }
 
@@ -137,10 +127,6 @@ async fn the_module_answers_every_case_that_headers_can_carry() -> anyhow::Resul
             (
                 "an action's descriptor_key cannot be empty",
                 &["empty_entry_key_is_not_an_error"],
-            ),
-            (
-                "meshd has no setting yet for one domain in several files",
-                &["merge_two_files_of_one_domain"],
             ),
             (
                 "meshd refuses files, before a module sees their rules",

@@ -26,6 +26,8 @@ pub struct Plan {
     pub max_keys: u32,
     /// The rules: a file or a directory.
     pub rules: PathBuf,
+    /// Whether several files of rules may be for one domain.
+    pub merge_domains: bool,
     /// The port of the Rate Limit Service; 0 for a free one.
     pub grpc_port: u16,
     /// The section `mesh` of the service file.
@@ -45,6 +47,7 @@ impl Plan {
             region: region.into(),
             max_keys: 16_384,
             rules: rules.into(),
+            merge_domains: false,
             grpc_port: 0,
             mesh: json!({"bind": "127.0.0.1:0"}),
         }
@@ -62,7 +65,10 @@ impl Plan {
             "region": {"path": self.region, "max_keys": self.max_keys},
             "server": {"address": "127.0.0.1", "grpc_port": self.grpc_port, "http_port": 0},
             "admin": {"address": "127.0.0.1", "port": 0},
-            "rate_limiting": {"config_path": self.rules},
+            "rate_limiting": {
+                "config_path": self.rules,
+                "merge_domain_config": self.merge_domains,
+            },
             "mesh": self.mesh,
         });
         fs::write(&config_file, format!("{config:#}\n"))?;

@@ -146,8 +146,19 @@ pub struct RateLimiting {
     pub source: RulesSource,
     /// A rules file, or a directory of them.
     pub config_path: PathBuf,
+    /// Whether several files, or resources of the management server, may hold rules of one domain.
+    pub merge_domain_config: bool,
     /// Whether meshd is ready only once the management server has sent rules.
     pub require_initial_config: bool,
+}
+
+impl RateLimiting {
+    /// How the rules are to be read.
+    pub fn options(&self) -> hivemind_shared::rules::source::Options {
+        hivemind_shared::rules::source::Options {
+            merge_domains: self.merge_domain_config,
+        }
+    }
 }
 
 /// `log`: what is logged, and how.
@@ -197,6 +208,7 @@ impl Config {
             rate_limiting: RateLimiting {
                 source: RulesSource::File,
                 config_path: PathBuf::from("config/ratelimit.yaml"),
+                merge_domain_config: false,
                 require_initial_config: true,
             },
             xds: Xds::default(),

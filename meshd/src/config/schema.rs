@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 57] = [
+pub static KEYS: [Key; 58] = [
     key!(
         node.name,
         "NAME",
@@ -164,6 +164,11 @@ pub static KEYS: [Key; 57] = [
         rate_limiting.config_path,
         "PATH",
         "A rules file, or a directory of them"
+    ),
+    key!(
+        rate_limiting.merge_domain_config,
+        "BOOLEAN",
+        "Whether several files may hold rules of one domain"
     ),
     key!(
         rate_limiting.require_initial_config,

@@ -27,7 +27,7 @@ pub struct Kick;
 #[derive(Clone, Debug)]
 pub enum FirstRules {
     /// Those of the files.
-    Files(LoadedRules),
+    Files(Box<LoadedRules>),
     /// None yet: this management server has them.
     Server(HostPort),
 }
@@ -55,9 +55,12 @@ pub fn first(config: &Config) -> Result<(FirstRules, Problems), Failure> {
             Ok((FirstRules::Server(server.clone()), Problems::default()))
         }
         _ => {
-            let (loaded, warnings) =
-                load(&config.rate_limiting.config_path).map_err(Failure::Rules)?;
-            Ok((FirstRules::Files(loaded), warnings))
+            let (loaded, warnings) = load(
+                &config.rate_limiting.config_path,
+                config.rate_limiting.options(),
+            )
+            .map_err(Failure::Rules)?;
+            Ok((FirstRules::Files(Box::new(loaded)), warnings))
         }
     }
 }

@@ -17,6 +17,7 @@ pub struct LoadedRules {
     /// The rules.
     pub rules: RuleSet,
     files: Vec<RulesFile>,
+    options: source::Options,
 }
 
 /// Reads and compiles the rules at `path`; beside them come warnings.
@@ -24,16 +25,19 @@ pub struct LoadedRules {
 /// # Errors
 ///
 /// Every problem of every file.
-pub fn load(path: &Path) -> Result<(LoadedRules, Problems), Problems> {
+pub fn load(path: &Path, options: source::Options) -> Result<(LoadedRules, Problems), Problems> {
     let (files, problems) = files::read(path);
     if problems.is_empty() {
-        compile(files)
+        compile(files, options)
     } else {
         Err(problems)
     }
 }
 
-fn compile(files: Vec<RulesFile>) -> Result<(LoadedRules, Problems), Problems> {
+fn compile(
+    files: Vec<RulesFile>,
+    options: source::Options,
+) -> Result<(LoadedRules, Problems), Problems> {
     let mut problems = Problems::default();
     let mut sources = Vec::with_capacity(files.len());
     for file in &files {
@@ -42,11 +46,12 @@ fn compile(files: Vec<RulesFile>) -> Result<(LoadedRules, Problems), Problems> {
             Err(problem) => problems.push(problem),
         }
     }
-    match source::parse(&sources, &source::Options::default()) {
+    match source::parse(&sources, &options) {
         Ok(loaded) if problems.is_empty() => Ok((
             LoadedRules {
                 rules: loaded.rules,
                 files,
+                options,
             },
             loaded.warnings,
         )),
@@ -76,6 +81,8 @@ pub struct Reloader {
     publisher: Publisher,
     /// The files of the rules in force.
     in_force: Vec<RulesFile>,
+    /// How they are read.
+    options: source::Options,
 }
 
 impl Reloader {
@@ -90,6 +97,7 @@ impl Reloader {
         Self {
             path,
             publisher: Publisher::new(owner, health, names(&loaded.files)),
+            options: loaded.options,
             in_force: loaded.files,
         }
     }
@@ -114,14 +122,14 @@ impl Reloader {
             self.publisher.unchanged();
             return Outcome::Unchanged;
         }
-        match compile(files) {
+        match compile(files, self.options) {
             Ok((loaded, warnings)) => self.publish(loaded, &warnings),
             Err(problems) => self.reject(&problems),
         }
     }
 
     fn publish(&mut self, loaded: LoadedRules, warnings: &Problems) -> Outcome {
-        let LoadedRules { rules, files } = loaded;
+        let LoadedRules { rules, files, .. } = loaded;
         match self.publisher.publish(rules, names(&files), warnings) {
             Ok(_) => {
                 self.in_force = files;

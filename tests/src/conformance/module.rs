@@ -16,7 +16,7 @@ use xtask::upstream::Upstream;
 use xtask::wait::PATIENCE;
 
 use super::case::{Case, Step};
-use super::daemon::{Daemon, NO_MERGING};
+use super::daemon::Daemon;
 use super::routes::{LISTENER, Routes, obstacle};
 use super::run::{Answer, Backend, Refusal};
 use super::summary::Summary;
@@ -156,8 +156,6 @@ const NO_FILES: &str = "meshd refuses files, before a module sees their rules";
 fn inapplicable(case: &Case) -> Option<&'static str> {
     if case.expect_invalid.is_some() {
         Some(NO_FILES)
-    } else if case.merge_domains {
-        Some(NO_MERGING)
     } else {
         obstacle(case)
     }

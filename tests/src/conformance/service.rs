@@ -19,7 +19,7 @@ use xtask::process::Process;
 use xtask::wait::PATIENCE;
 
 use super::case::{Case, Descriptor, Limit, Step};
-use super::daemon::{Daemon, NO_MERGING, write_rules};
+use super::daemon::{Daemon, write_rules};
 use super::run::{Answer, AnswerStatus, Backend, Refusal};
 use crate::harness;
 
@@ -52,8 +52,8 @@ impl ServiceBackend {
 }
 
 impl Backend for ServiceBackend {
-    fn inapplicable(&self, case: &Case) -> Option<&'static str> {
-        case.merge_domains.then_some(NO_MERGING)
+    fn inapplicable(&self, _: &Case) -> Option<&'static str> {
+        None
     }
 
     async fn prepare(&mut self, _: &Case) -> anyhow::Result<()> {
@@ -87,7 +87,8 @@ impl Backend for ServiceBackend {
         fs::create_dir_all(&rules)?;
         write_rules(&rules, "refused", &case.config)?;
         let region = dir.join("region");
-        let plan = Plan::new(&harness::tools()?.binaries.meshd, &region, rules);
+        let mut plan = Plan::new(&harness::tools()?.binaries.meshd, &region, rules);
+        plan.merge_domains = case.merge_domains;
         let mut process = Process::start("meshd", &mut plan.command(&dir)?, dir.join("log"))?;
         let status = process
             .end(PATIENCE)

@@ -88,7 +88,13 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(xds: Xds, server: HostPort, publisher: Publisher, health: Health) -> Self {
+    pub(super) fn new(
+        xds: Xds,
+        server: HostPort,
+        options: source::Options,
+        publisher: Publisher,
+        health: Health,
+    ) -> Self {
         let status = XdsStatus {
             server: server.to_string(),
             node_id: xds.node_id.clone(),
@@ -97,7 +103,7 @@ impl Client {
         let client = Self {
             session: Session::new(node(&xds)),
             backoff: Backoff::new(xds.backoff_initial, xds.backoff_max),
-            options: source::Options::default(),
+            options,
             xds,
             server,
             publisher,

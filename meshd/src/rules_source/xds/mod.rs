@@ -25,14 +25,14 @@ pub use self::connection::check;
 pub use self::status::XdsStatus;
 use super::Kick;
 use super::publish::{Publisher, RulesState};
-use crate::config::{HostPort, Xds};
+use crate::config::{HostPort, RateLimiting, Xds};
 use crate::region_owner::RegionOwner;
 use crate::server::health::{Health, State};
 
 /// Starts the thread that follows the management server until `kicks` disconnects.
 ///
 /// Rules of an earlier run that are in the region stay in force until the server has sent its own.
-/// While there are none, meshd is ready only if that is not `required`.
+/// While there are none, meshd is ready only if that is not required.
 ///
 /// # Errors
 ///
@@ -40,11 +40,12 @@ use crate::server::health::{Health, State};
 pub fn start(
     xds: &Xds,
     server: &HostPort,
-    required: bool,
+    rules: &RateLimiting,
     owner: Arc<RegionOwner>,
     health: &Health,
     kicks: mpsc::Receiver<Kick>,
 ) -> io::Result<(Arc<RulesState>, JoinHandle<()>)> {
+    let (required, options) = (rules.require_initial_config, rules.options());
     let before = owner.rules();
     let names = before.as_deref().map(names).unwrap_or_default();
     let publisher = Publisher::new(owner, health.clone(), names);
@@ -76,7 +77,13 @@ pub fn start(
         components.rules = rules;
         components.xds = Some(State::Degraded(format!("not connected to {server} yet")));
     });
-    let client = Client::new(xds.clone(), server.clone(), publisher, health.clone());
+    let client = Client::new(
+        xds.clone(),
+        server.clone(),
+        options,
+        publisher,
+        health.clone(),
+    );
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let thread = std::thread::Builder::new()
         .name("rules".to_owned())

@@ -294,12 +294,20 @@ pub(crate) async fn ask(client: &mut Client, request: RateLimitRequest) -> RateL
         .into_inner()
 }
 
-/// Whether the client knows that its call was not begun: its connection was on the way out. Envoy and
-/// other clients of gRPC make such a call again by themselves; tonic leaves that to its user.
+/// Whether the server did not take the call: its connection was on the way out, and the server had said
+/// which call is the last it takes. HTTP/2 allows such a call to be made again, and Envoy and other
+/// clients of gRPC do so by themselves; tonic leaves that to its user, and tells it in two ways, by how
+/// far the call was when it heard.
 pub(crate) fn was_not_sent(status: &tonic::Status) -> bool {
     let text = format!("{status:?}");
-    let transport = status.code() == tonic::Code::Unknown && text.contains("transport error");
-    transport && (text.contains("GoAway(b\"\", NO_ERROR, Remote)") || text.contains("Canceled"))
+    let connection_ends = text.contains("GoAway(b\"\", NO_ERROR, Remote)");
+    match status.code() {
+        tonic::Code::Unknown => {
+            text.contains("transport error") && (connection_ends || text.contains("Canceled"))
+        }
+        tonic::Code::Internal => connection_ends,
+        _ => false,
+    }
 }
 
 /// Makes a call that is within its limit, again if it was not begun; what is left of the limit then.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use hivemind_shared::descriptor::Entry;
 use hivemind_shared::region::{Counter, Label};
 use hivemind_shared::rules::{Lookup, Rule, RuleId, RuleLimit, RuleSet};
-use hivemind_shared::window::Unit;
+use hivemind_shared::window::Period;
 
 /// Finds limits in the rules that are published in a region.
 #[derive(Debug, Default)]
@@ -45,44 +45,47 @@ impl Limits {
     pub(crate) fn of(&self, counter: &Counter) -> Option<Limit> {
         let stats_index = counter.rule_stats_index?;
         match counter.label.as_ref().filter(|label| is_exact(label)) {
-            Some(label) => self.of_label(label, counter.unit),
-            None => self.of_stats_index(stats_index, counter.unit),
+            Some(label) => self.of_label(label, counter.period),
+            None => self.of_stats_index(stats_index, counter.period),
         }
     }
 
     /// Asks the rules as the decision does.
-    fn of_label(&self, label: &Label, unit: Unit) -> Option<Limit> {
+    fn of_label(&self, label: &Label, period: Period) -> Option<Limit> {
         let entries: Vec<_> = label
             .entries
             .iter()
             .map(|(key, value)| Entry::new(key, value))
             .collect();
         match self.rules.find(label.domain.as_bytes(), &entries) {
-            Lookup::Rule(rule) => self.limit(rule, unit),
+            Lookup::Rule(rule) => self
+                .rules
+                .limits_from(rule)
+                .find_map(|rule| self.limit(rule, period)),
             Lookup::NoRule | Lookup::UnknownDomain => None,
         }
     }
 
     /// Goes by the statistics of the rule that decided last. Rules may share those; then the answer is
     /// theirs only if they agree.
-    fn of_stats_index(&self, stats_index: u32, unit: Unit) -> Option<Limit> {
+    fn of_stats_index(&self, stats_index: u32, period: Period) -> Option<Limit> {
         let mut candidates = self
             .by_stats_index
             .get(&stats_index)?
             .iter()
-            .filter_map(|rule| self.limit(*rule, unit));
+            .filter_map(|rule| self.limit(*rule, period));
         let first = candidates.next()?;
         candidates.next().is_none().then_some(first)
     }
 
-    /// The limit of a rule, if it counts by this unit: a counter of another one was left behind by
+    /// The limit of a rule, if it counts by this period: a counter of another one was left behind by
     /// rules from before.
-    fn limit(&self, rule: RuleId, unit: Unit) -> Option<Limit> {
+    fn limit(&self, rule: RuleId, period: Period) -> Option<Limit> {
         match self.rules.rule(rule).map(|rule| rule.limit)? {
             RuleLimit::Limited {
                 requests_per_unit,
-                unit: of_rule,
-            } if of_rule == unit => Some(Limit {
+                period: of_rule,
+            } if of_rule == period => Some(Limit {
                 requests_per_unit,
                 rule,
             }),
@@ -110,6 +113,7 @@ mod tests {
     use hivemind_shared::fingerprint::Fingerprint;
     use hivemind_shared::rules::assign_stats;
     use hivemind_shared::rules::source::{Options, parse};
+    use hivemind_shared::window::Unit;
     use hivemind_shared::yaml::Source;
 
     const RULES: &str = "
@@ -135,8 +139,8 @@ descriptors:
     fn counter(label: Option<(&str, &str)>, rule_stats_index: impl Into<Option<u32>>) -> Counter {
         Counter {
             fingerprint: Fingerprint { high: 1, low: 2 },
-            unit: Unit::Hour,
-            window: Unit::Hour.window_at(0),
+            period: Unit::Hour.into(),
+            window: Period::from(Unit::Hour).window_at(0),
             local: 1,
             remote: 0,
             label: label.map(|(key, value)| Label::of(b"edge", &[Entry::new(key, value)])),
@@ -161,7 +165,7 @@ descriptors:
     #[test]
     fn a_counter_of_another_unit_than_its_rule_has_no_limit() {
         let mut left_behind = counter(Some(("user", "ann")), 0);
-        left_behind.unit = Unit::Minute;
+        left_behind.period = Unit::Minute.into();
         assert_eq!(limit_of(&left_behind), None);
     }
 

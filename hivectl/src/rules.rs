@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hivemind_shared::region::RegionView;
 use hivemind_shared::rules::source::{self, Options as ParseOptions};
-use hivemind_shared::rules::{NodeId, Origin, Rule, RuleLimit, RuleSet, files};
+use hivemind_shared::rules::{Algorithm, NodeId, Origin, Rule, RuleLimit, RuleSet, files};
 use hivemind_shared::yaml::{Problems, printable};
 
 use crate::failure::Failure;
@@ -53,6 +53,7 @@ pub(crate) fn read(paths: &[PathBuf], merge: &MergeOption) -> Result<FromFiles, 
     }
     let options = ParseOptions {
         merge_domains: merge.merge_domains,
+        ..ParseOptions::default()
     };
     match source::parse(&sources, &options) {
         Ok(loaded) => {
@@ -145,8 +146,8 @@ impl fmt::Display for Amount {
         match self.0 {
             RuleLimit::Limited {
                 requests_per_unit,
-                unit,
-            } => write!(f, "{requests_per_unit} per {unit}"),
+                period,
+            } => write!(f, "{requests_per_unit} per {period}"),
             RuleLimit::Unlimited => f.write_str("unlimited"),
         }
     }
@@ -161,6 +162,11 @@ pub(crate) fn settings(rule: &Rule) -> Vec<String> {
     if !rule.replaces.is_empty() {
         let names: Vec<String> = rule.replaces.iter().map(|name| printable(name)).collect();
         settings.push(format!("replaces {}", names.join(", ")));
+    }
+    if rule.algorithm != Algorithm::default() {
+        settings.push(format!("algorithm {}", rule.algorithm.name()));
+    } else if !rule.count_denied {
+        settings.push("count_denied false".to_owned());
     }
     for (name, is_set) in [
         ("shadow_mode", rule.shadow_mode),

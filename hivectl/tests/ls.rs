@@ -15,7 +15,7 @@ use hivemind_shared::decision::{Decision, Limiter};
 use hivemind_shared::descriptor::{Descriptor, Entry, LimitOverride};
 use hivemind_shared::region::OwnedRegion;
 use hivemind_shared::table::Key;
-use hivemind_shared::window::Unit;
+use hivemind_shared::window::{Period, Unit};
 use serde_json::{Value, json};
 use support::{AT_NOW, Finished, MORE_RULES, NOW_S, Place, copy, hit, hit_by, hivectl, publish};
 
@@ -84,6 +84,7 @@ fn json_has_everything_about_a_counter_and_the_rule_it_is_held_against() {
             "label_truncated": false,
             "fingerprint": fingerprint,
             "unit": "day",
+            "unit_multiplier": 1,
             "window_start_unix_s": 1_799_971_200,
             "local": 3,
             "remote": 0,
@@ -135,11 +136,11 @@ fn what_peers_counted_is_shown_apart_and_counts_toward_the_limit() {
         &[("service", "cart"), ("peer", "shop")],
         100,
     );
-    let now_window = Unit::Year.window_at(NOW_S);
+    let now_window = Period::from(Unit::Year).window_at(NOW_S);
     let counter = region.region().counters(NOW_S).next().unwrap();
     let key = Key {
         fingerprint: counter.fingerprint,
-        unit: counter.unit,
+        period: counter.period,
     };
     let clock = ManualClock::at(NOW_S);
     region

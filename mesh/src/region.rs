@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hivemind_shared::clock::Clock;
 use hivemind_shared::region::Region;
-use hivemind_shared::rules::{RuleLimit, RuleSet};
+use hivemind_shared::rules::{Algorithm, RuleLimit, RuleSet};
 use hivemind_shared::table::{CountError, Key, SlotReading};
 use hivemind_shared::window::Window;
 
@@ -53,6 +53,11 @@ impl<C: Clock> RegionCounters<C> {
 fn limits(rules: &RuleSet) -> Vec<Option<u32>> {
     let mut limits: Vec<Option<u32>> = Vec::new();
     for (_, rule) in rules.rules() {
+        // What is left of it depends on the window before as well: as if nobody knew its limit, every
+        // change is news. Hits that it refuses are not counted, so a flood makes none.
+        if rule.algorithm == Algorithm::SlidingWindow {
+            continue;
+        }
         let RuleLimit::Limited {
             requests_per_unit, ..
         } = rule.limit

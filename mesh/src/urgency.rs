@@ -103,7 +103,7 @@ impl Circumstances<'_> {
 
 /// The half of a key's current window.
 pub fn current_half<'h>(key: &Key, halves: &'h [Half; 2], now_s: u64) -> Option<&'h Half> {
-    let window = key.unit.window_at(now_s).number();
+    let window = key.period.window_at(now_s).number();
     let half = &halves[window as usize & 1];
     (half.window == Some(window)).then_some(half)
 }

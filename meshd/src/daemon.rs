@@ -30,7 +30,7 @@ use crate::server::health::{Health, State};
 use crate::server::metrics::Metrics;
 use crate::server::tls::{self, Tls};
 use crate::server::workers::Workers;
-use crate::server::{RateLimit, Reflection, Services, admin, grpc_health, http};
+use crate::server::{Extras, RateLimit, Reflection, Services, admin, grpc_health, http};
 use crate::shutdown::{OsSignals, Phase, Request, StopSwitch};
 use crate::sockets::Sockets;
 use crate::telemetry::log;
@@ -172,9 +172,11 @@ fn serve(
             error!(%error, "there is no reflection: this is a bug in meshd");
             None
         });
+    let extras = Arc::new(Extras::of(&loaded.config.rate_limiting));
     let services = || {
         let health = HealthService::from_health_reporter(reporter.clone());
-        Services::new(RateLimit::new(owner.decider()), health, reflection.clone())
+        let rate_limit = RateLimit::new(owner.decider(), Arc::clone(&extras));
+        Services::new(rate_limit, health, reflection.clone())
     };
     let connections = Arc::new(ConnectionSettings::new(server, tls.cloned()));
     let workers = worker_count(server.workers);
@@ -209,7 +211,11 @@ fn serve(
         tokio::spawn(grpc.accept(Arc::clone(&workers), stop.signal()));
         spawn_http(
             sockets.http,
-            http::router(health.clone(), RateLimit::new(owner.decider()), metrics),
+            http::router(
+                health.clone(),
+                RateLimit::new(owner.decider(), extras),
+                metrics,
+            ),
         )?;
         spawn_http(sockets.admin, admin::router(endpoints))?;
         owner.set_admin_address(admin_address);

@@ -33,7 +33,7 @@ pub(crate) fn draft_03(decision: &Decision) -> Option<XRateLimit> {
         limit.extend_from_slice(b", ");
         limit.extend_from_slice(Decimal::of(applied.requests_per_unit).as_bytes());
         limit.extend_from_slice(b";w=");
-        limit.extend_from_slice(Decimal::of(applied.unit.seconds()).as_bytes());
+        limit.extend_from_slice(Decimal::of(applied.period.seconds()).as_bytes());
         let name = decision.limit_name(&applied);
         if !name.is_empty() && is_header_text(name) {
             limit.extend_from_slice(b";name=\"");
@@ -106,7 +106,7 @@ mod tests {
     fn status(requests_per_unit: u32, unit: Unit, remaining: u32, reset_s: u32) -> Status {
         let limit = Some(AppliedLimit {
             requests_per_unit,
-            unit,
+            period: unit.into(),
             rule: None,
         });
         let code = if remaining == 0 {

@@ -80,15 +80,117 @@ impl Unit {
             .into_iter()
             .find(|unit| unit.name().eq_ignore_ascii_case(name))
     }
+}
 
-    /// The window of this unit with this number.
+impl std::fmt::Display for Unit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How long the windows of a limit are: so many units.
+///
+/// Like the windows of the units themselves they are aligned to the Unix epoch, so that everybody who
+/// counts agrees where they begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Period {
+    unit: Unit,
+    multiplier: u16,
+}
+
+/// Why a number of units is no period.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PeriodError {
+    /// No units at all.
+    #[error("a window of 0 units has no length")]
+    Zero,
+    /// More units than a window may have.
+    #[error("a window has at most {most} of this unit, not {found}", most = Period::multiplier_max(*.unit))]
+    TooLong {
+        /// The unit.
+        unit: Unit,
+        /// How many of it were asked for.
+        found: u32,
+    },
+}
+
+impl Period {
+    /// The longest window, in seconds: ten years of 365 days.
+    pub const LENGTH_S_MAX: u32 = 10 * 31_536_000;
+
+    /// Bits that [`Self::code`] takes at most.
+    pub const CODE_BITS: u32 = 19;
+
+    /// The most of a unit that one window may have: as many as fit [`Self::LENGTH_S_MAX`], 65,535 at
+    /// most.
+    pub const fn multiplier_max(unit: Unit) -> u32 {
+        let fit = Self::LENGTH_S_MAX / unit.seconds();
+        if fit > u16::MAX as u32 {
+            u16::MAX as u32
+        } else {
+            fit
+        }
+    }
+
+    /// So many units.
+    ///
+    /// # Errors
+    /// [`PeriodError`] for none, or for more than [`Self::multiplier_max`].
+    pub fn new(unit: Unit, multiplier: u32) -> Result<Self, PeriodError> {
+        if multiplier == 0 {
+            return Err(PeriodError::Zero);
+        }
+        match u16::try_from(multiplier) {
+            Ok(fits) if multiplier <= Self::multiplier_max(unit) => Ok(Self {
+                unit,
+                multiplier: fits,
+            }),
+            _ => Err(PeriodError::TooLong {
+                unit,
+                found: multiplier,
+            }),
+        }
+    }
+
+    /// The unit.
+    pub const fn unit(self) -> Unit {
+        self.unit
+    }
+
+    /// How many of it, 1 or more.
+    pub const fn multiplier(self) -> u32 {
+        self.multiplier as u32
+    }
+
+    /// Length of a window in seconds.
+    #[inline]
+    pub const fn seconds(self) -> u32 {
+        self.unit.seconds() * self.multiplier as u32
+    }
+
+    /// The number that stands for this period in a region and between daemons: the unit's code, and
+    /// above its three bits the multiplier less one. A single unit has the unit's own code.
+    pub const fn code(self) -> u32 {
+        self.unit.code() as u32 | (self.multiplier as u32 - 1) << 3
+    }
+
+    /// The period of a code; `None` for a number that is no period's.
+    pub fn from_code(code: u32) -> Option<Self> {
+        let unit = Unit::from_code(u8::try_from(code & 7).ok()?)?;
+        Self::new(unit, (code >> 3) + 1).ok()
+    }
+
+    /// The window with this number.
     pub const fn window(self, number: u32) -> Window {
         let number = if number > Window::NUMBER_MAX {
             Window::NUMBER_MAX
         } else {
             number
         };
-        Window { number, unit: self }
+        Window {
+            number,
+            period: self,
+        }
     }
 
     /// The window that `now_s` (Unix time in seconds) falls into.
@@ -100,17 +202,30 @@ impl Unit {
     }
 }
 
-impl std::fmt::Display for Unit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
+impl From<Unit> for Period {
+    fn from(unit: Unit) -> Self {
+        Self {
+            unit,
+            multiplier: 1,
+        }
     }
 }
 
-/// One fixed window: which unit, and the how-many-eth since the Unix epoch.
+impl std::fmt::Display for Period {
+    /// `minute`, `5 minutes`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.multiplier {
+            1 => self.unit.fmt(f),
+            many => write!(f, "{many} {}s", self.unit),
+        }
+    }
+}
+
+/// One fixed window: of which period, and the how-many-eth since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     number: u32,
-    unit: Unit,
+    period: Period,
 }
 
 impl Window {
@@ -122,23 +237,31 @@ impl Window {
         self.number
     }
 
-    /// The unit whose windows these are.
-    pub const fn unit(self) -> Unit {
-        self.unit
+    /// How long it is.
+    pub const fn period(self) -> Period {
+        self.period
     }
 
     /// Unix time in seconds at which the window begins.
     pub const fn start_s(self) -> u64 {
-        self.number as u64 * self.unit.seconds() as u64
+        self.number as u64 * self.period.seconds() as u64
     }
 
     /// Seconds until the window ends, 1 to its length; as the reference's `duration_until_reset`.
     #[inline]
     pub fn seconds_left(self, now_s: u64) -> u32 {
-        let length_s = u64::from(self.unit.seconds());
+        let length_s = u64::from(self.period.seconds());
         let end_s = self.start_s() + length_s;
         // Between 1 and the length, also for a time just before the window; fits.
         u32::try_from(end_s.saturating_sub(now_s).clamp(1, length_s)).unwrap_or(u32::MAX)
+    }
+
+    /// Milliseconds until the window ends, 0 to its length.
+    #[inline]
+    pub fn milliseconds_left(self, now_ms: u64) -> u64 {
+        let length_ms = u64::from(self.period.seconds()) * 1_000;
+        let end_ms = self.start_s() * 1_000 + length_ms;
+        end_ms.saturating_sub(now_ms).min(length_ms)
     }
 }
 
@@ -150,7 +273,7 @@ mod tests {
     fn windows_are_aligned_to_the_epoch() {
         let now_s = 1_795_000_123;
         for unit in Unit::ALL {
-            let window = unit.window_at(now_s);
+            let window = Period::from(unit).window_at(now_s);
             assert!(window.start_s() <= now_s);
             assert!(now_s < window.start_s() + u64::from(unit.seconds()));
             assert_eq!(
@@ -163,8 +286,8 @@ mod tests {
     #[test]
     fn weeks_begin_on_thursday() {
         // 1970-01-01 was a Thursday.
-        assert_eq!(Unit::Week.window_at(604_799).number(), 0);
-        assert_eq!(Unit::Week.window_at(604_800).number(), 1);
+        assert_eq!(Period::from(Unit::Week).window_at(604_799).number(), 0);
+        assert_eq!(Period::from(Unit::Week).window_at(604_800).number(), 1);
     }
 
     #[test]
@@ -180,8 +303,47 @@ mod tests {
     #[test]
     fn a_clock_beyond_the_last_window_number_saturates() {
         assert_eq!(
-            Unit::Second.window_at(u64::MAX).number(),
+            Period::from(Unit::Second).window_at(u64::MAX).number(),
             Window::NUMBER_MAX
         );
+    }
+
+    #[test]
+    fn a_period_is_so_many_units_long() {
+        let five_minutes = Period::new(Unit::Minute, 5).unwrap();
+        assert_eq!(five_minutes.seconds(), 300);
+        assert_eq!(five_minutes.window_at(599).number(), 1);
+        assert_eq!(five_minutes.window_at(599).seconds_left(599), 1);
+        assert_eq!(five_minutes.window(1).milliseconds_left(598_500), 1_500);
+        assert_eq!(five_minutes.to_string(), "5 minutes");
+        assert_eq!(Period::from(Unit::Day).to_string(), "day");
+    }
+
+    #[test]
+    fn a_period_has_at_least_one_unit_and_at_most_ten_years() {
+        for unit in Unit::ALL {
+            let most = Period::multiplier_max(unit);
+            assert!(Period::new(unit, most).unwrap().seconds() <= Period::LENGTH_S_MAX);
+            assert_eq!(Period::new(unit, 0), Err(PeriodError::Zero));
+            let found = most + 1;
+            assert_eq!(
+                Period::new(unit, found),
+                Err(PeriodError::TooLong { unit, found })
+            );
+        }
+    }
+
+    #[test]
+    fn period_codes_go_both_ways_and_fit_their_bits() {
+        for unit in Unit::ALL {
+            for multiplier in [1, 2, Period::multiplier_max(unit)] {
+                let period = Period::new(unit, multiplier).unwrap();
+                assert_eq!(Period::from_code(period.code()), Some(period));
+                assert!(period.code() < 1 << Period::CODE_BITS);
+            }
+            assert_eq!(Period::from(unit).code(), u32::from(unit.code()));
+        }
+        assert_eq!(Period::from_code(0), None);
+        assert_eq!(Period::from_code(u32::MAX), None);
     }
 }

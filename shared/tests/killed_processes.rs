@@ -167,7 +167,10 @@ fn verify_counts(owned: &OwnedRegion, journals: &[PathBuf], kills: u64) {
     let mut in_flight = 0;
     let mut found = 0;
     for counter in owned.region().counters(CoarseClock.now_s()) {
-        let Some(label) = counter.label.filter(|_| counter.unit == Unit::Year) else {
+        let Some(label) = counter
+            .label
+            .filter(|_| counter.period == Unit::Year.into())
+        else {
             continue;
         };
         let reported = reported[&label.entries[0].1];
@@ -193,7 +196,7 @@ fn verify_structure(owned: &OwnedRegion) {
     let mut keys = HashSet::new();
     for counter in owned.region().counters(CoarseClock.now_s()) {
         assert!(
-            keys.insert((counter.fingerprint, counter.unit)),
+            keys.insert((counter.fingerprint, counter.period)),
             "two slots for {}",
             counter.fingerprint
         );

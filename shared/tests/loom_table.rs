@@ -14,7 +14,7 @@ use hivemind_shared::sync::{Ordering, Word};
 use hivemind_shared::table::dirty::Dirty;
 use hivemind_shared::table::words::Count;
 use hivemind_shared::table::{CountError, Key, Slot, SlotReading, Table};
-use hivemind_shared::window::Unit;
+use hivemind_shared::window::{Period, Unit};
 use loom::sync::Arc;
 use loom::thread;
 
@@ -66,13 +66,17 @@ impl Clock for Fixed {
     fn now_s(&self) -> u64 {
         self.0
     }
+
+    fn now_ms(&self) -> u64 {
+        self.0 * 1_000
+    }
 }
 
 /// What the daemon does when it hears from peers, in the window of second 200.
 fn put(slots: &[Slot<ModelWord>], key: &Key, remote: u32) -> Result<(), CountError> {
     table(slots).put_remote(
         key,
-        Unit::Second.window_at(200),
+        Period::from(Unit::Second).window_at(200),
         remote,
         &Fixed(200),
         |_, _| {},
@@ -99,7 +103,7 @@ fn key(name: u64, first: u64) -> Key {
             high: (name << 32) | bucket(first),
             low: (name << 32) | bucket(1 - first),
         },
-        unit: Unit::Second,
+        period: Unit::Second.into(),
     }
 }
 

@@ -170,7 +170,7 @@ fn churn(slots: &[Slot], thread: usize, until_s: u64) -> Vec<Hit> {
                 high,
                 low: high.rotate_left(23) ^ name,
             },
-            unit: Unit::Second,
+            period: Unit::Second.into(),
         };
         if let Ok(counted) = table.count(&key, 1, now_s, &CoarseClock, |_, _| {}) {
             hits.push(Hit {

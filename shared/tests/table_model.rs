@@ -21,10 +21,10 @@ fn key(name: u64) -> Key {
     // Spread like a hash, so that keys meet in buckets.
     let high = name.wrapping_mul(0x9E37_79B9_7F4A_7C15);
     let low = high.rotate_left(29).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    let unit = UNITS[usize::try_from(name % 3).unwrap()];
+    let period = UNITS[usize::try_from(name % 3).unwrap()].into();
     Key {
         fingerprint: Fingerprint { high, low },
-        unit,
+        period,
     }
 }
 
@@ -42,7 +42,7 @@ struct Windows {
 
 impl Model {
     fn count(&mut self, name: u64, addend: u64, now_s: u64) -> (u64, u64) {
-        let window = key(name).unit.window_at(now_s).number();
+        let window = key(name).period.window_at(now_s).number();
         let entry = self.keys.entry(name).or_insert(Windows {
             current: (window, 0),
             previous: None,
@@ -97,14 +97,14 @@ proptest! {
                     let counted = table.count(&key(name), addend, now_s, &clock, |_, _| {}).unwrap();
                     let expected = model.count(name, addend, now_s);
                     prop_assert_eq!((counted.before, counted.after), expected);
-                    prop_assert_eq!(counted.window, key(name).unit.window_at(now_s));
+                    prop_assert_eq!(counted.window, key(name).period.window_at(now_s));
                 }
             }
         }
         // What is live in the end is what the model says, the previous windows included.
         for (name, windows) in &model.keys {
-            let unit = key(*name).unit;
-            if windows.current.0 != unit.window_at(clock.now_s()).number() || windows.current.1 == 0 {
+            let period = key(*name).period;
+            if windows.current.0 != period.window_at(clock.now_s()).number() || windows.current.1 == 0 {
                 continue;
             }
             let readings: Vec<_> =
@@ -129,7 +129,7 @@ fn full_table() -> (Vec<Slot>, ManualClock) {
     let table: Table<'_> = Table::new(&slots).unwrap();
     for name in 0..32 {
         let hour = Key {
-            unit: Unit::Hour,
+            period: Unit::Hour.into(),
             ..key(name)
         };
         table
@@ -150,7 +150,7 @@ fn a_full_table_refuses_a_new_key_and_goes_on_counting_the_old_ones() {
     );
     for name in 0..32 {
         let hour = Key {
-            unit: Unit::Hour,
+            period: Unit::Hour.into(),
             ..key(name)
         };
         assert_eq!(
@@ -191,7 +191,7 @@ fn a_key_that_takes_an_expired_slot_sees_nothing_of_the_old_one() {
     let table: Table<'_> = Table::new(&slots).unwrap();
     for slot in 0..32 {
         let old = table.read(slot).unwrap().key;
-        let window = old.unit.window_at(clock.now_s());
+        let window = old.period.window_at(clock.now_s());
         table
             .put_remote(&old, window, 1_000, &clock, |_, _| {})
             .unwrap();
@@ -207,7 +207,7 @@ fn a_key_that_takes_an_expired_slot_sees_nothing_of_the_old_one() {
         assert_eq!(
             reading
                 .local
-                .within(reading.key.unit.window_at(clock.now_s()).number()),
+                .within(reading.key.period.window_at(clock.now_s()).number()),
             1
         );
         assert_eq!(reading.previous, Count::Ended(reading.life));
@@ -221,10 +221,10 @@ fn what_peers_counted_is_added_in_its_own_window_only() {
     let table: Table<'_> = Table::new(&slots).unwrap();
     let clock = ManualClock::at(1_800_000_000);
     let second = Key {
-        unit: Unit::Second,
+        period: Unit::Second.into(),
         ..key(1)
     };
-    let window = second.unit.window_at(clock.now_s());
+    let window = second.period.window_at(clock.now_s());
     let put = |remote| table.put_remote(&second, window, remote, &clock, |_, _| {});
     // A key that nobody here has seen gets a slot, and its first hit meets what peers counted.
     put(5).unwrap();
@@ -264,7 +264,7 @@ fn a_clock_set_back_starts_the_count_over_and_leaves_no_key_stuck() {
     let table: Table<'_> = Table::new(&slots).unwrap();
     let clock = ManualClock::at(1_800_000_000);
     let hour = Key {
-        unit: Unit::Hour,
+        period: Unit::Hour.into(),
         ..key(1)
     };
     for _ in 0..5 {
@@ -292,7 +292,7 @@ fn a_thread_that_slept_counts_in_the_window_it_wakes_up_in() {
     let table: Table<'_> = Table::new(&slots).unwrap();
     let clock = ManualClock::at(1_800_000_000);
     let second = Key {
-        unit: Unit::Second,
+        period: Unit::Second.into(),
         ..key(1)
     };
     let read_before_sleeping = clock.now_s();
@@ -303,7 +303,7 @@ fn a_thread_that_slept_counts_in_the_window_it_wakes_up_in() {
     let counted = table
         .count(&second, 1, read_before_sleeping, &clock, |_, _| {})
         .unwrap();
-    assert_eq!(counted.window, second.unit.window_at(clock.now_s()));
+    assert_eq!(counted.window, second.period.window_at(clock.now_s()));
     assert_eq!(counted.after, 2);
 }
 
@@ -313,7 +313,7 @@ fn counts_beyond_32_bits_saturate_and_stay_over_any_limit() {
     let table: Table<'_> = Table::new(&slots).unwrap();
     let clock = ManualClock::at(1_800_000_000);
     let hour = Key {
-        unit: Unit::Hour,
+        period: Unit::Hour.into(),
         ..key(1)
     };
     let first = table
@@ -336,7 +336,7 @@ fn a_table_made_for_a_number_of_keys_holds_all_but_one_in_a_thousand_of_them() {
     let refused = RefCell::new(0);
     for name in 0..keys {
         let hour = Key {
-            unit: Unit::Hour,
+            period: Unit::Hour.into(),
             ..key(name)
         };
         if table
@@ -384,7 +384,7 @@ fn any_words_in_the_slots_end_in_a_count_or_an_error() {
         let readings = (0..32).filter_map(|slot| table.read(slot));
         assert!(
             readings
-                .map(|reading| reading.key.unit.seconds())
+                .map(|reading| reading.key.period.seconds())
                 .all(|seconds| seconds > 0)
         );
     }

@@ -147,7 +147,7 @@ fn weight(passed_us: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use hivemind_shared::window::Unit;
+    use hivemind_shared::window::{Period, Unit};
 
     use super::*;
 
@@ -156,7 +156,7 @@ mod tests {
 
     /// The window that begins so many seconds after the simulation.
     fn window(second: u64) -> Window {
-        Unit::Second.window_at(START_UNIX_US / SECOND_US + second)
+        Period::from(Unit::Second).window_at(START_UNIX_US / SECOND_US + second)
     }
 
     /// A view after half a second of others that have a hit each millisecond, told of every 5 ms.

@@ -106,7 +106,7 @@ pub fn agreements(world: &World) -> Vec<Agreement> {
             is_exact: window.is_exact(),
             readings: running()
                 .filter(|(_, host)| host.window(now_us, simulated) == at)
-                .filter(|(_, host)| !is_far_behind(host, at.unit().seconds()))
+                .filter(|(_, host)| !is_far_behind(host, at.period().seconds()))
                 .map(reading)
                 .collect(),
         }

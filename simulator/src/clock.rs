@@ -39,7 +39,7 @@ impl NodeClock {
 
 #[cfg(test)]
 mod tests {
-    use hivemind_shared::window::Unit;
+    use hivemind_shared::window::{Period, Unit};
 
     use super::*;
     use crate::time::SECOND_US;
@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn no_hour_ends_within_half_an_hour_of_the_beginning() {
-        let hour = |us: u64| Unit::Hour.window_at(us / SECOND_US);
+        let hour = |us: u64| Period::from(Unit::Hour).window_at(us / SECOND_US);
         let half_hour = 1_800 * SECOND_US;
         let begin = NodeClock::default().now(0).unix_us;
         assert_eq!(hour(begin - 60 * SECOND_US), hour(begin + half_hour));

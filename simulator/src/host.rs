@@ -258,14 +258,14 @@ impl Host {
             .decide(DOMAIN.as_bytes(), &descriptors, hits, &mut self.decision)
             .ok()?;
         Some(Hit {
-            window: key.unit.window_at(now.unix_s()),
+            window: key.period.window_at(now.unix_s()),
             passed: self.decision.overall == Code::Ok,
         })
     }
 
     /// The window of a unit that it is in by its own clock.
     pub fn window(&self, true_us: u64, key: &SimulatedKey) -> Window {
-        key.unit
+        key.period
             .window_at(self.clock.now(true_us).unix_us / SECOND_US)
     }
 

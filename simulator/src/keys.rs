@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hivemind_shared::decision::key;
 use hivemind_shared::descriptor::Entry;
 use hivemind_shared::fingerprint::{Fingerprint, KeyHasher};
-use hivemind_shared::window::Unit;
+use hivemind_shared::window::Period;
 
 use crate::workload::Demand;
 
@@ -24,7 +24,7 @@ pub struct SimulatedKey {
     /// Hits that pass in a window.
     pub limit: u32,
     /// The length of its windows.
-    pub unit: Unit,
+    pub period: Period,
 }
 
 impl SimulatedKey {
@@ -62,13 +62,16 @@ impl Keys {
                     entry_key: name.clone(),
                     entry_value: place.to_string(),
                     limit: demand.limit,
-                    unit: demand.unit,
+                    period: demand.unit.into(),
                 };
                 let entries = [simulated.entry()];
-                let written =
-                    key::write(&mut bytes, DOMAIN.as_bytes(), &entries, demand.unit, |_| {
-                        None
-                    });
+                let written = key::write(
+                    &mut bytes,
+                    DOMAIN.as_bytes(),
+                    &entries,
+                    demand.unit.into(),
+                    |_| None,
+                );
                 places.insert(hasher.fingerprint(written), keys.len());
                 keys.push(simulated);
             }

@@ -129,7 +129,7 @@ fn name_of(key: &SimulatedKey, at: Window) -> String {
         "{}={}, {} {}",
         key.entry_key,
         key.entry_value,
-        key.unit,
+        key.period,
         at.number()
     )
 }

@@ -168,7 +168,7 @@ fn place(windows: &mut KeyWindows, window: Window, nodes: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use hivemind_shared::window::Unit;
+    use hivemind_shared::window::{Period, Unit};
 
     use super::*;
     use crate::clock::START_UNIX_US;
@@ -180,7 +180,7 @@ mod tests {
 
     fn hit_at(ledger: &mut Ledger, now_us: u64, node: usize, now_s: u64) {
         let counted = Hit {
-            window: Unit::Minute.window_at(now_s),
+            window: Period::from(Unit::Minute).window_at(now_s),
             passed: true,
         };
         ledger.hit(now_us, node, 0, counted, 1, 100);
@@ -236,7 +236,7 @@ mod tests {
     fn a_lost_region_makes_another_actor_that_has_seen_nothing() {
         let mut ledger = Ledger::new(1, 2);
         hit(&mut ledger, 0, 0);
-        ledger.saw(5, 1, 0, Unit::Minute.window_at(0), 1);
+        ledger.saw(5, 1, 0, Period::from(Unit::Minute).window_at(0), 1);
         ledger.loses_region(1);
         hit(&mut ledger, 1, 0);
         let (_, _, window) = ledger.iter().next().unwrap();

@@ -1,9 +1,9 @@
-//! Every way into Hivemind gives the answers of `conformance/ratelimit.yaml`.
+//! Every way into Hivemind gives the answers of the cases in `conformance/`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use hivemind_tests::conformance::{
-    Case, DecisionBackend, ModuleBackend, Report, ServiceBackend, cases, run,
+    Case, DecisionBackend, FILES, ModuleBackend, Report, ServiceBackend, cases, run,
 };
 use xtask::say;
 
@@ -25,10 +25,10 @@ fn check(report: &Report, cases: &[Case], not_asked: &[(&str, &[&str])]) {
 }
 
 #[test]
-fn every_case_of_the_file_is_read_under_a_name_of_its_own() -> anyhow::Result<()> {
-    let text = include_str!("../conformance/ratelimit.yaml");
-    let written = text
-        .lines()
+fn every_case_of_the_files_is_read_under_a_name_of_its_own() -> anyhow::Result<()> {
+    let written = FILES
+        .iter()
+        .flat_map(|(_, text)| text.lines())
         .filter(|line| line.starts_with("- name: "))
         .count();
     let cases = cases()?;
@@ -75,6 +75,11 @@ async fn the_module_answers_every_case_that_headers_can_carry() -> anyhow::Resul
         .filter(|case| case.expect_invalid.is_some())
         .map(|case| case.name.as_str())
         .collect();
+    let settings: Vec<&str> = cases
+        .iter()
+        .filter(|case| !case.settings.is_empty())
+        .map(|case| case.name.as_str())
+        .collect();
     check(
         &report,
         &cases,
@@ -98,6 +103,7 @@ async fn the_module_answers_every_case_that_headers_can_carry() -> anyhow::Resul
                     "unit_second_window_resets",
                     "unit_seconds_count_apart_in_each_second",
                     "same_request_hits_exact_wildcard_default_and_nothing",
+                    "denied_hits_are_not_counted",
                 ],
             ),
             (
@@ -127,6 +133,10 @@ async fn the_module_answers_every_case_that_headers_can_carry() -> anyhow::Resul
             (
                 "an action's descriptor_key cannot be empty",
                 &["empty_entry_key_is_not_an_error"],
+            ),
+            (
+                "the meshd beside the module has the default settings",
+                &settings,
             ),
             (
                 "meshd refuses files, before a module sees their rules",

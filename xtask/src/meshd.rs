@@ -28,6 +28,8 @@ pub struct Plan {
     pub rules: PathBuf,
     /// Whether several files of rules may be for one domain.
     pub merge_domains: bool,
+    /// Further keys of the section `rate_limiting` of the service file.
+    pub rate_limiting: serde_json::Map<String, Value>,
     /// The port of the Rate Limit Service; 0 for a free one.
     pub grpc_port: u16,
     /// The section `mesh` of the service file.
@@ -48,6 +50,7 @@ impl Plan {
             max_keys: 16_384,
             rules: rules.into(),
             merge_domains: false,
+            rate_limiting: serde_json::Map::new(),
             grpc_port: 0,
             mesh: json!({"bind": "127.0.0.1:0"}),
         }
@@ -60,15 +63,15 @@ impl Plan {
     /// When the file cannot be written to `dir`.
     pub fn command(&self, dir: &Path) -> io::Result<Command> {
         let config_file = dir.join(format!("{}.yaml", self.name));
+        let mut rate_limiting = self.rate_limiting.clone();
+        rate_limiting.insert("config_path".to_owned(), json!(self.rules));
+        rate_limiting.insert("merge_domain_config".to_owned(), json!(self.merge_domains));
         // JSON is YAML.
         let config = json!({
             "region": {"path": self.region, "max_keys": self.max_keys},
             "server": {"address": "127.0.0.1", "grpc_port": self.grpc_port, "http_port": 0},
             "admin": {"address": "127.0.0.1", "port": 0},
-            "rate_limiting": {
-                "config_path": self.rules,
-                "merge_domain_config": self.merge_domains,
-            },
+            "rate_limiting": rate_limiting,
             "mesh": self.mesh,
         });
         fs::write(&config_file, format!("{config:#}\n"))?;

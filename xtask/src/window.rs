@@ -4,13 +4,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::sleep;
 
-use hivemind_shared::window::{Unit, Window};
+use hivemind_shared::window::{Period, Unit, Window};
 
 use crate::say;
 
 /// The window the clock is in.
 pub fn now(unit: Unit) -> Window {
-    unit.window_at(unix_time_s())
+    Period::from(unit).window_at(unix_time_s())
 }
 
 /// Waits out the end of a window when less than `room` is left of it.

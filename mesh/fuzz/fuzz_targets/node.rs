@@ -18,7 +18,7 @@ use hivemind_mesh::time::Now;
 use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::table::words::{Control, Count};
 use hivemind_shared::table::{CountError, Key, SlotReading};
-use hivemind_shared::window::{Unit, Window};
+use hivemind_shared::window::{Period, Unit, Window};
 use libfuzzer_sys::fuzz_target;
 
 const CLUSTER: &str = "fuzz";
@@ -33,15 +33,15 @@ struct Fake {
     unit: u8,
     now_s: u64,
     is_dirty: bool,
-    remote: BTreeMap<(u64, u64, u8, u32), u32>,
+    remote: BTreeMap<(u64, u64, u32, u32), u32>,
 }
 
 impl Fake {
     fn reading(&self) -> SlotReading {
-        let unit = Unit::from_code(self.unit % 7 + 1).unwrap();
-        let window = unit.window_at(self.now_s).number();
+        let period = Period::from(Unit::from_code(self.unit % 7 + 1).unwrap());
+        let window = period.window_at(self.now_s).number();
         SlotReading {
-            key: Key { fingerprint: Fingerprint { high: 1, low: u64::from(self.unit % 7) }, unit },
+            key: Key { fingerprint: Fingerprint { high: 1, low: u64::from(self.unit % 7) }, period },
             life: Control::from_word(0).life(),
             local: Count::Hits { window, count: self.hits },
             previous: Count::Hits { window: window.saturating_sub(1), count: self.hits / 2 },
@@ -67,7 +67,7 @@ impl Counters for Fake {
 
     fn put_remote(&mut self, key: &Key, window: Window, remote: u32) -> Result<(), CountError> {
         let Fingerprint { high, low } = key.fingerprint;
-        let place = (high, low, key.unit.code(), window.number());
+        let place = (high, low, key.period.code(), window.number());
         self.remote.insert(place, remote);
         Ok(())
     }

@@ -96,11 +96,11 @@ impl Actors {
         let found = actor
             .groups
             .iter_mut()
-            .find(|group| group.unit == key.unit && group.window == window);
+            .find(|group| group.period == key.period && group.window == window);
         match found {
             Some(group) => group.change(key.fingerprint, before, after, now_s),
             None => {
-                let mut group = Group::new(key.unit, window);
+                let mut group = Group::new(key.period, window);
                 group.change(key.fingerprint, before, after, now_s);
                 actor.groups.push(group);
             }
@@ -121,7 +121,7 @@ impl Actors {
             let Some(actor) = slot else { continue };
             actor
                 .groups
-                .retain(|group| is_near(group.unit, group.window, now_s));
+                .retain(|group| is_near(group.period, group.window, now_s));
             let index = ActorIndex(u16::try_from(place).unwrap_or(u16::MAX));
             if actor.groups.is_empty() && index != OWN && !keep(actor.id) {
                 self.by_id.remove(&actor.id);

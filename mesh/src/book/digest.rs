@@ -1,19 +1,19 @@
 //! Sums by which two nodes find out whether they know the same, and if not, where they differ.
 
 use hivemind_shared::fingerprint::Fingerprint;
-use hivemind_shared::window::Unit;
+use hivemind_shared::window::Period;
 
 use crate::wire::sections::PARTS;
 
-/// The sums of one actor's counts of one unit in one window.
+/// The sums of one actor's counts of one period in one window.
 ///
 /// A part's sum is the exclusive or of a hash of each key and count in it: it does not depend on the
 /// order in which they came, and a change of one count takes two steps. Members can forge it, and gain
 /// nothing: they can report any counts anyway.
 #[derive(Clone, Copy, Debug)]
 pub struct Group {
-    /// The unit.
-    pub unit: Unit,
+    /// Length of the windows.
+    pub period: Period,
     /// The number of the window.
     pub window: u32,
     /// One sum for each sixteenth of all keys.
@@ -23,9 +23,9 @@ pub struct Group {
 }
 
 impl Group {
-    pub(super) const fn new(unit: Unit, window: u32) -> Self {
+    pub(super) const fn new(period: Period, window: u32) -> Self {
         Self {
-            unit,
+            period,
             window,
             sums: [0; PARTS],
             changed_s: 0,
@@ -44,7 +44,7 @@ impl Group {
         if self.sums == [0; PARTS] {
             return 0;
         }
-        let start = (u64::from(self.unit.code()) << 32) | u64::from(self.window);
+        let start = (u64::from(self.period.code()) << 32) | u64::from(self.window);
         let all = self
             .sums
             .iter()

@@ -122,7 +122,7 @@ impl Half {
     /// Whether its window still matters.
     pub fn is_near(&self, key: &Key, now_s: u64) -> bool {
         self.window
-            .is_some_and(|window| is_near(key.unit, window, now_s))
+            .is_some_and(|window| is_near(key.period, window, now_s))
     }
 
     /// What all peers counted, as the region should have it. What this host counted before its own count

@@ -19,7 +19,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 
 use hivemind_shared::table::words::Count;
 use hivemind_shared::table::{Key, SlotReading};
-use hivemind_shared::window::Unit;
+use hivemind_shared::window::Period;
 
 use actors::Actors;
 pub use actors::{ActorIndex, OWN};
@@ -105,8 +105,8 @@ pub struct Book {
 }
 
 /// Whether counts of a window matter at a time: the previous, the current and the next one.
-pub fn is_near(unit: Unit, window: u32, now_s: u64) -> bool {
-    unit.window_at(now_s).number().abs_diff(window) <= 1
+pub fn is_near(period: Period, window: u32, now_s: u64) -> bool {
+    period.window_at(now_s).number().abs_diff(window) <= 1
 }
 
 impl Book {
@@ -172,9 +172,9 @@ impl Book {
     pub fn digest(&self, actor: ActorIndex, now_s: u64) -> Vec<DigestGroup> {
         let groups = self.actors.groups(actor).iter();
         groups
-            .filter(|group| is_near(group.unit, group.window, now_s))
+            .filter(|group| is_near(group.period, group.window, now_s))
             .map(|group| DigestGroup {
-                unit: group.unit,
+                period: group.period,
                 window: group.window,
                 sums: group.sums,
             })
@@ -183,7 +183,7 @@ impl Book {
 
     /// Whether nothing of a group has changed for a while.
     pub fn is_settled(&self, actor: ActorIndex, group: &DigestGroup, now_s: u64) -> bool {
-        let is_it = |there: &&Group| there.unit == group.unit && there.window == group.window;
+        let is_it = |there: &&Group| there.period == group.period && there.window == group.window;
         let found = self.actors.groups(actor).iter().find(is_it);
         found.is_none_or(|there| now_s.abs_diff(there.changed_s) > SETTLED_S)
     }
@@ -195,7 +195,7 @@ impl Book {
         };
         let groups = self.actors.groups(actor).iter();
         groups
-            .filter(|group| is_near(group.unit, group.window, now_s))
+            .filter(|group| is_near(group.period, group.window, now_s))
             .fold(0, |sum, group| sum ^ group.summary())
     }
 
@@ -230,7 +230,7 @@ impl Book {
     }
 
     fn note_own(&mut self, now_s: u64, key: &Key, window: u32, local: u32) -> Option<KeyId> {
-        if !is_near(key.unit, window, now_s) || (local == 0 && !self.ids.contains_key(key)) {
+        if !is_near(key.period, window, now_s) || (local == 0 && !self.ids.contains_key(key)) {
             return None;
         }
         // Slots bound this host's own keys already; no need to turn one away.
@@ -256,7 +256,7 @@ impl Book {
         window: u32,
         count: u32,
     ) -> Merged {
-        if !is_near(key.unit, window, now_s) {
+        if !is_near(key.period, window, now_s) {
             return Merged::OutsideWindows;
         }
         if count == 0 {
@@ -326,7 +326,7 @@ impl Book {
         for entry in self.entries.iter().flatten() {
             for half in &entry.halves {
                 let Some(window) = half.window else { continue };
-                if is_near(entry.key.unit, window, now_s) {
+                if is_near(entry.key.period, window, now_s) {
                     for (actor, count) in half.counts() {
                         self.actors.change(actor, &entry.key, window, 0, count, 0);
                     }
@@ -364,7 +364,7 @@ fn open_half<'e>(
         // Of two near windows that share a half, one is the previous and one the next. What the sums of
         // an ended window say must go with what they are the sums of.
         if let Some(old) = half.window
-            && is_near(key.unit, old, now_s)
+            && is_near(key.period, old, now_s)
         {
             if old > window {
                 return None;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::table::words::Control;
+use hivemind_shared::window::Unit;
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -22,7 +23,10 @@ fn key(number: u64, unit: Unit) -> Key {
         high: number << 60,
         low: number,
     };
-    Key { fingerprint, unit }
+    Key {
+        fingerprint,
+        period: unit.into(),
+    }
 }
 
 fn reading(key: Key, local: (u32, u32), previous: (u32, u32)) -> SlotReading {
@@ -39,7 +43,7 @@ fn reading(key: Key, local: (u32, u32), previous: (u32, u32)) -> SlotReading {
 }
 
 /// Key, window and actor.
-type Place = (u64, u8, u32, u64);
+type Place = (u64, u32, u32, u64);
 
 /// Every count of a window that matters.
 fn content(book: &Book, now_s: u64) -> BTreeMap<Place, u32> {
@@ -52,7 +56,7 @@ fn content(book: &Book, now_s: u64) -> BTreeMap<Place, u32> {
         {
             let mut others = 0_u32;
             for (actor, count) in half.counts() {
-                let (low, unit) = (entry.key.fingerprint.low, entry.key.unit.code());
+                let (low, unit) = (entry.key.fingerprint.low, entry.key.period.code());
                 let id = book.actor_id(actor).unwrap();
                 let place = (low, unit, half.window.unwrap(), id);
                 assert_eq!(content.insert(place, count), None);
@@ -65,10 +69,10 @@ fn content(book: &Book, now_s: u64) -> BTreeMap<Place, u32> {
 }
 
 /// The sums of every actor, but for those that say that there is nothing.
-fn sums(book: &Book, now_s: u64) -> BTreeMap<(u64, u8, u32), [u32; PARTS]> {
+fn sums(book: &Book, now_s: u64) -> BTreeMap<(u64, u32, u32), [u32; PARTS]> {
     let groups = book.actors().flat_map(|(actor, id)| {
         let groups = book.digest(actor, now_s).into_iter();
-        groups.map(move |group| ((id, group.unit.code(), group.window), group.sums))
+        groups.map(move |group| ((id, group.period.code(), group.window), group.sums))
     });
     groups.filter(|(_, sums)| *sums != [0; PARTS]).collect()
 }
@@ -105,7 +109,7 @@ impl Report {
     }
 
     fn window(&self, now_s: u64) -> u32 {
-        let now = self.key.unit.window_at(now_s).number();
+        let now = self.key.period.window_at(now_s).number();
         now.saturating_add_signed(self.window)
     }
 
@@ -122,11 +126,11 @@ struct Naive(BTreeMap<Place, u32>);
 impl Naive {
     fn note(&mut self, now_s: u64, actor: u64, key: &Key, window: u32, count: u32) {
         self.forget(now_s);
-        let (low, unit) = (key.fingerprint.low, key.unit.code());
+        let (low, unit) = (key.fingerprint.low, key.period.code());
         let shares = |place: &Place| (place.0, place.1, place.2 % 2) == (low, unit, window % 2);
         let mut sharing = self.0.keys().filter(|place| shares(place));
         let is_late = sharing.any(|place| place.2 > window);
-        if count == 0 || is_late || !is_near(key.unit, window, now_s) {
+        if count == 0 || is_late || !is_near(key.period, window, now_s) {
             return;
         }
         self.0
@@ -136,7 +140,7 @@ impl Naive {
     }
 
     fn forget(&mut self, now_s: u64) {
-        let is_near = |place: &Place| is_near(Unit::from_code(place.1).unwrap(), place.2, now_s);
+        let is_near = |place: &Place| is_near(Period::from_code(place.1).unwrap(), place.2, now_s);
         self.0.retain(|place, _| is_near(place));
     }
 }
@@ -238,7 +242,7 @@ proptest! {
         changed in prop::collection::btree_map(0..64_u64, 1_000..2_000_u32, 0..6),
     ) {
         let unit = Unit::Hour;
-        let window = unit.window_at(NOW_S).number();
+        let window = Period::from(unit).window_at(NOW_S).number();
         let [mut one, mut other] = [Book::new(ME, 100), Book::new(ME, 100)];
         for book in [&mut one, &mut other] {
             let actor = book.actor_or_new(7).unwrap();
@@ -252,7 +256,7 @@ proptest! {
             other.merge(NOW_S, actor, &key(number, unit), window, count);
             parts[part_of(key(number, unit).fingerprint)] = true;
         }
-        let place = (7, unit.code(), window);
+        let place = (7, u32::from(unit.code()), window);
         let of = |book: &Book| sums(book, NOW_S).get(&place).copied().unwrap_or_default();
         let (one, other) = (of(&one), of(&other));
         let differ: [bool; PARTS] = std::array::from_fn(|part| one[part] != other[part]);
@@ -313,7 +317,7 @@ fn keys_of_others_are_bounded_and_own_ones_are_not_turned_away() {
     let mut book = Book::new(ME, 2);
     let actor = book.actor_or_new(7).unwrap();
     let merge = |book: &mut Book, number, now_s| {
-        let second = Unit::Second.window_at(now_s).number();
+        let second = Period::from(Unit::Second).window_at(now_s).number();
         book.merge(now_s, actor, &key(number, Unit::Second), second, 1)
     };
     let is_news = |merged| matches!(merged, Merged::News { .. });
@@ -334,7 +338,7 @@ fn keys_of_others_are_bounded_and_own_ones_are_not_turned_away() {
 fn an_actor_with_the_number_of_a_forgotten_one_has_nothing_of_it() {
     let mut book = Book::new(ME, 100);
     let [hit, kept] = [key(1, Unit::Second), key(2, Unit::Hour)];
-    let hour = Unit::Hour.window_at(NOW_S).number();
+    let hour = Period::from(Unit::Hour).window_at(NOW_S).number();
     let [first, stays] = [7, 8].map(|id| book.actor_or_new(id).unwrap());
     book.merge(NOW_S, first, &hit, SECOND, 5);
     book.merge(NOW_S, stays, &kept, hour, 6);

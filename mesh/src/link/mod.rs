@@ -96,7 +96,7 @@ pub(crate) struct Asked {
     /// Whose counts.
     pub actor: u64,
     /// Of which unit and window.
-    pub group: (u8, u32),
+    pub group: (u32, u32),
     /// Of which sums.
     pub sums_hash: u64,
     /// When it may be asked again, monotonic microseconds.

@@ -227,7 +227,7 @@ impl Mesh {
                     let beside = known
                         .half(entry.window)
                         .map_or(0, |half| half.beside_local());
-                    let window = entry.key.unit.window(entry.window);
+                    let window = entry.key.period.window(entry.window);
                     if known.has_unsent() {
                         unsent.push(key);
                     }

@@ -68,7 +68,7 @@ impl Mesh {
             actor: self.local.actor,
             groups,
         };
-        // All groups there can be, three windows of each of seven units, take more than one datagram.
+        // All groups there can be, three windows of each period in use, may take more than one datagram.
         let groups_max = self.digest_groups_max();
         let chunks = digest
             .groups
@@ -131,22 +131,22 @@ impl Mesh {
             .unwrap_or_default();
         let mut groups = Vec::new();
         for theirs in &digest.groups {
-            if !is_near(theirs.unit, theirs.window, now_s) {
+            if !is_near(theirs.period, theirs.window, now_s) {
                 continue;
             }
             let is_same =
-                |ours: &&DigestGroup| ours.unit == theirs.unit && ours.window == theirs.window;
+                |ours: &&DigestGroup| ours.period == theirs.period && ours.window == theirs.window;
             let ours = known
                 .iter()
                 .find(is_same)
                 .map_or([0; PARTS], |ours| ours.sums);
             let parts = differing(&ours, &theirs.sums);
             let is_asked = groups.iter().any(|group: &WantGroup| {
-                group.unit == theirs.unit && group.window == theirs.window
+                group.period == theirs.period && group.window == theirs.window
             });
             if parts != 0 && !is_asked && !self.asked_lately(now, index, digest.actor, theirs) {
                 groups.push(WantGroup {
-                    unit: theirs.unit,
+                    period: theirs.period,
                     window: theirs.window,
                     parts,
                 });
@@ -155,11 +155,11 @@ impl Mesh {
         let mut theirs_lack = groups.clone();
         let unlisted = known.iter().filter(|ours| {
             let listed =
-                |theirs: &DigestGroup| theirs.unit == ours.unit && theirs.window == ours.window;
+                |theirs: &DigestGroup| theirs.period == ours.period && theirs.window == ours.window;
             !digest.groups.iter().any(listed)
         });
         theirs_lack.extend(unlisted.map(|ours| WantGroup {
-            unit: ours.unit,
+            period: ours.period,
             window: ours.window,
             parts: differing(&[0; PARTS], &ours.sums),
         }));
@@ -199,7 +199,7 @@ impl Mesh {
         }
         let asked = Asked {
             actor,
-            group: (group.unit.code(), group.window),
+            group: (group.period.code(), group.window),
             sums_hash: hasher.finish(),
             until_us: now.monotonic_us.saturating_add(ASK_AGAIN_US),
         };
@@ -272,9 +272,9 @@ impl Mesh {
         for (id, entry) in book.iter() {
             let part = 1_u16 << part_of(entry.key.fingerprint);
             let is_wanted = want.groups.iter().any(|group| {
-                group.unit == entry.key.unit
+                group.period == entry.key.period
                     && group.parts & part != 0
-                    && is_near(group.unit, group.window, now.unix_s())
+                    && is_near(group.period, group.window, now.unix_s())
                     && entry
                         .half(group.window)
                         .is_some_and(|half| half.of_actor(actor) > 0)

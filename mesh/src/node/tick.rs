@@ -96,7 +96,7 @@ impl Mesh {
         // The slot is another one than before, or there was none when peers reported.
         for (key, window, count) in missing {
             if counters
-                .put_remote(&key, key.unit.window(window), count)
+                .put_remote(&key, key.period.window(window), count)
                 .is_err()
             {
                 self.drops.add(DropCause::NoRoom);

@@ -2,7 +2,7 @@
 
 use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::table::Key;
-use hivemind_shared::window::Unit;
+use hivemind_shared::window::Period;
 
 use super::reader::{Malformed, Reader};
 use super::writer::{section, varint, varint_bytes};
@@ -33,8 +33,8 @@ pub struct Entry {
 
 impl Entry {
     /// What is said once for all entries that have it in common.
-    const fn group(&self) -> (Unit, u32) {
-        (self.key.unit, self.window)
+    const fn group(&self) -> (Period, u32) {
+        (self.key.period, self.window)
     }
 }
 
@@ -54,7 +54,7 @@ pub struct Head {
 #[derive(Debug)]
 pub struct Pack {
     entries: Vec<Entry>,
-    groups: Vec<(Unit, u32)>,
+    groups: Vec<(Period, u32)>,
     bytes: usize,
     bytes_max: usize,
 }
@@ -76,7 +76,9 @@ impl Pack {
         let known = self.groups.contains(&entry.group());
         if !known {
             // How many there are may take three bytes by the end.
-            bytes += 1 + varint_bytes(u64::from(entry.window)) + 3;
+            bytes += varint_bytes(u64::from(entry.key.period.code()))
+                + varint_bytes(u64::from(entry.window))
+                + 3;
         }
         if self.bytes + bytes > self.bytes_max {
             return false;
@@ -113,8 +115,8 @@ impl Pack {
             }
             varint(buffer, head.age_us);
             for group in self.entries.chunk_by(|a, b| a.group() == b.group()) {
-                let (unit, window) = group[0].group();
-                buffer.push(unit.code());
+                let (period, window) = group[0].group();
+                varint(buffer, u64::from(period.code()));
                 varint(buffer, u64::from(window));
                 varint(buffer, group.len() as u64);
                 for entry in group {
@@ -144,7 +146,7 @@ pub fn read(content: &[u8], mut visit: impl FnMut(&Head, Entry)) -> Result<Head,
         age_us: reader.varint()?,
     };
     while !reader.is_empty() {
-        let unit = Unit::from_code(reader.byte()?).ok_or(Malformed)?;
+        let period = Period::from_code(reader.varint_u32()?).ok_or(Malformed)?;
         let window = reader.varint_u32()?;
         // Not used to allocate: each entry is read, or found missing.
         for _ in 0..reader.varint()? {
@@ -153,7 +155,10 @@ pub fn read(content: &[u8], mut visit: impl FnMut(&Head, Entry)) -> Result<Head,
                 low: reader.u64()?,
             };
             let entry = Entry {
-                key: Key { fingerprint, unit },
+                key: Key {
+                    fingerprint,
+                    period,
+                },
                 window,
                 count: reader.varint_u32()?,
             };

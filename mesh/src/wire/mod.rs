@@ -24,14 +24,14 @@
 //! | 3 | acknowledgement | lower half of the session that sent what is acknowledged (4), Unix time of sending in microseconds (8), microseconds since the newest one arrived (varint), newest sequence (varint), then steps down to each older one (varints); 128 sequences at most |
 //! | 4 | heartbeat | number of the probe (varint), name: length (1), UTF-8 |
 //! | 5 | counts | flags (1): bit 0 = of another actor, bit 1 = a copy of old counts; the actor (8) if bit 0 is set; microseconds the oldest change in it has waited that a decision depends on, 0 for none (varint); groups |
-//! | | group | unit code (1), window (varint), how many entries (varint), the entries: fingerprint, high half (8), low half (8), count (varint) |
-//! | 6 | digest | flags (1): bit 0 = compare both ways; the actor (8); per unit and window, 64 at most: unit code (1), window (varint), 16 sums (4 each) |
-//! | 7 | want | the actor (8); per unit and window, 64 at most: unit code (1), window (varint), which of the 16 parts (2) |
+//! | | group | period code (varint: the unit, and above its three bits how many of it less one), window (varint), how many entries (varint), the entries: fingerprint, high half (8), low half (8), count (varint) |
+//! | 6 | digest | flags (1): bit 0 = compare both ways; the actor (8); per period and window, 64 at most: period code (varint: the unit, and above its three bits how many of it less one), window (varint), 16 sums (4 each) |
+//! | 7 | want | the actor (8); per period and window, 64 at most: period code (varint: the unit, and above its three bits how many of it less one), window (varint), which of the 16 parts (2) |
 //! | 8 | snapshot request | number of the request (8) |
 //! | 9 | snapshot end | number of the request (8), whether its sender is joining itself (1) |
 //! | 10 | summary | for each actor: its id (8), a hash of the sums of its counts (4) |
 //!
-//! An entry takes 17 bytes and up: the fingerprint is the key's identity and cannot be shorter; unit,
+//! An entry takes 17 bytes and up: the fingerprint is the key's identity and cannot be shorter; period,
 //! window and actor are said once for many.
 
 pub mod counts;

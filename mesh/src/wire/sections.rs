@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use hivemind_shared::window::Unit;
+use hivemind_shared::window::Period;
 
 use super::reader::{Malformed, Reader};
 use super::writer::{name, section, varint};
@@ -166,11 +166,11 @@ impl Heartbeat {
     }
 }
 
-/// The sums of one actor's counts of one unit in one window.
+/// The sums of one actor's counts of one period in one window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DigestGroup {
-    /// The unit.
-    pub unit: Unit,
+    /// Length of the windows.
+    pub period: Period,
     /// The number of the window.
     pub window: u32,
     /// One sum for each sixteenth of all keys.
@@ -184,7 +184,7 @@ pub struct Digest {
     pub both_ways: bool,
     /// The actor.
     pub actor: u64,
-    /// By unit and window.
+    /// By period and window.
     pub groups: Vec<DigestGroup>,
 }
 
@@ -195,7 +195,7 @@ impl Digest {
             buffer.push(u8::from(self.both_ways));
             buffer.extend_from_slice(&self.actor.to_le_bytes());
             for group in &self.groups {
-                buffer.push(group.unit.code());
+                varint(buffer, u64::from(group.period.code()));
                 varint(buffer, u64::from(group.window));
                 for sum in group.sums {
                     buffer.extend_from_slice(&sum.to_le_bytes());
@@ -211,13 +211,17 @@ impl Digest {
         let actor = reader.u64()?;
         let mut groups = Vec::new();
         while !reader.is_empty() && groups.len() < GROUPS_MAX {
-            let unit = Unit::from_code(reader.byte()?).ok_or(Malformed)?;
+            let period = Period::from_code(reader.varint_u32()?).ok_or(Malformed)?;
             let window = reader.varint_u32()?;
             let mut sums = [0; PARTS];
             for sum in &mut sums {
                 *sum = reader.u32()?;
             }
-            groups.push(DigestGroup { unit, window, sums });
+            groups.push(DigestGroup {
+                period,
+                window,
+                sums,
+            });
         }
         Ok(Self {
             both_ways,
@@ -259,11 +263,11 @@ impl Summary {
     }
 }
 
-/// Which counts of one unit and window are wanted.
+/// Which counts of one period and window are wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WantGroup {
-    /// The unit.
-    pub unit: Unit,
+    /// Length of the windows.
+    pub period: Period,
     /// The number of the window.
     pub window: u32,
     /// Bit *n*: the *n*-th sixteenth of all keys.
@@ -285,7 +289,7 @@ impl Want {
         section(buffer, WANT, |buffer| {
             buffer.extend_from_slice(&self.actor.to_le_bytes());
             for group in &self.groups {
-                buffer.push(group.unit.code());
+                varint(buffer, u64::from(group.period.code()));
                 varint(buffer, u64::from(group.window));
                 buffer.extend_from_slice(&group.parts.to_le_bytes());
             }
@@ -299,7 +303,7 @@ impl Want {
         let mut groups = Vec::new();
         while !reader.is_empty() && groups.len() < GROUPS_MAX {
             groups.push(WantGroup {
-                unit: Unit::from_code(reader.byte()?).ok_or(Malformed)?,
+                period: Period::from_code(reader.varint_u32()?).ok_or(Malformed)?,
                 window: reader.varint_u32()?,
                 parts: reader.u16()?,
             });

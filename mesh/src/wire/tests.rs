@@ -2,7 +2,7 @@
 
 use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::table::Key;
-use hivemind_shared::window::Unit;
+use hivemind_shared::window::{Period, Unit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -40,14 +40,19 @@ fn read_counts(content: &[u8]) -> Result<(Head, Vec<Entry>), Malformed> {
     Ok((head, entries))
 }
 
-fn entry(unit: Unit, high: u64, low: u64, window: u32, count: u32) -> Entry {
+fn entry(period: impl Into<Period>, high: u64, low: u64, window: u32, count: u32) -> Entry {
+    let period = period.into();
     let fingerprint = Fingerprint { high, low };
-    let key = Key { fingerprint, unit };
+    let key = Key {
+        fingerprint,
+        period,
+    };
     Entry { key, window, count }
 }
 
-fn units() -> impl Strategy<Value = Unit> {
-    prop::sample::select(Unit::ALL.to_vec())
+fn units() -> impl Strategy<Value = Period> {
+    (prop::sample::select(Unit::ALL.to_vec()), 1..=10_u32)
+        .prop_map(|(unit, multiplier)| Period::new(unit, multiplier).unwrap())
 }
 
 fn entries(most: usize) -> impl Strategy<Value = Vec<Entry>> {
@@ -84,12 +89,12 @@ proptest! {
         let content = written(ACK, |buffer| ack.write(buffer));
         prop_assert_eq!(Ack::read(&content), Ok(ack));
 
-        let sums = groups.iter().map(|&(unit, window, sums, _)| DigestGroup { unit, window, sums });
+        let sums = groups.iter().map(|&(period, window, sums, _)| DigestGroup { period, window, sums });
         let digest = Digest { both_ways: flag, actor: number, groups: sums.collect() };
         let content = written(DIGEST, |buffer| digest.write(buffer));
         prop_assert_eq!(Digest::read(&content), Ok(digest));
 
-        let parts = groups.iter().map(|&(unit, window, _, parts)| WantGroup { unit, window, parts });
+        let parts = groups.iter().map(|&(period, window, _, parts)| WantGroup { period, window, parts });
         let want = Want { actor: number, groups: parts.collect() };
         let content = written(WANT, |buffer| want.write(buffer));
         prop_assert_eq!(Want::read(&content), Ok(want));
@@ -108,7 +113,7 @@ proptest! {
         prop_assert!(counts.iter().all(|entry| pack.push(*entry)));
         let content = written(counts::CODE, |buffer| pack.write(buffer, head));
         let order = |entry: &Entry| {
-            (entry.key.unit, entry.window, entry.key.fingerprint, entry.count)
+            (entry.key.period, entry.window, entry.key.fingerprint, entry.count)
         };
         let (read_head, mut read) = read_counts(&content).unwrap();
         let mut counts = counts;
@@ -131,8 +136,12 @@ proptest! {
         writer::head(&mut body, Kind::Bulk);
         pack.write(&mut body, head);
         prop_assert!(body.len() <= bytes_max);
-        // An entry in a group of its own takes up to 30 bytes, a group's reserve is two for each.
-        prop_assert!(!is_full || body.len() + 30 + 2 * 7 * 4 >= bytes_max);
+        // An entry in a group of its own takes up to 32 bytes, a group's reserve is two for each.
+        let groups: std::collections::HashSet<_> = counts
+            .iter()
+            .map(|entry| (entry.key.period, entry.window % spread))
+            .collect();
+        prop_assert!(!is_full || body.len() + 32 + 2 * groups.len() >= bytes_max);
     }
 
     #[test]
@@ -151,7 +160,7 @@ proptest! {
         let mut visited = 0;
         let _ = counts::read(&body, |_, _| visited += 1);
         prop_assert!(visited * 17 <= bytes);
-        let _ = (Kind::from_code(code), Unit::from_code(code));
+        let _ = (Kind::from_code(code), Period::from_code(code.into()));
     }
 }
 
@@ -294,7 +303,7 @@ mod frozen {
         let mut sums = std::array::from_fn(|part| u32::try_from(part).unwrap());
         sums[15] = 0x1122_3344;
         let group = DigestGroup {
-            unit: Unit::Year,
+            period: Unit::Year.into(),
             window: 55,
             sums,
         };
@@ -397,12 +406,12 @@ mod frozen {
             actor: ACTOR,
             groups: vec![
                 WantGroup {
-                    unit: Unit::Second,
+                    period: Unit::Second.into(),
                     window: 42,
                     parts: 0x8001,
                 },
                 WantGroup {
-                    unit: Unit::Day,
+                    period: Unit::Day.into(),
                     window: 55,
                     parts: u16::MAX,
                 },

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Config, Mesh, MeshMode, RulesSource, Server};
+use super::{Config, Mesh, MeshMode, RateLimiting, RulesSource, Server};
 
 /// Largest `region.max_keys`: what a region can address.
 const MAX_KEYS_MAX: u32 = 1 << 26;
@@ -71,11 +71,30 @@ pub(super) fn contradictions(config: &Config) -> Vec<(&'static str, String)> {
         }
     }
 
+    found.extend(of_headers(&config.rate_limiting));
     found.extend(of_xds(config));
     found.extend(of_tls(server));
     found.extend(of_connections(server));
     found.extend(of_mesh(mesh));
     found
+}
+
+/// What is wrong with the names of response headers.
+fn of_headers(rules: &RateLimiting) -> Vec<(&'static str, String)> {
+    let names = [
+        ("rate_limiting.limit_header", &rules.limit_header),
+        ("rate_limiting.remaining_header", &rules.remaining_header),
+        ("rate_limiting.reset_header", &rules.reset_header),
+    ];
+    let is_wrong = |name: &str| http::HeaderName::from_bytes(name.as_bytes()).is_err();
+    names
+        .into_iter()
+        .filter(|(_, name)| is_wrong(name))
+        .map(|(key, _)| {
+            let expected = "the name of a header: letters, digits and dashes";
+            (key, expected.to_owned())
+        })
+        .collect()
 }
 
 /// What contradicts itself in `xds`.

@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hivemind_shared::region::{DEFAULT_PATH, RegionOptions};
+use hivemind_shared::rules::Modes;
 
 pub use self::host_port::HostPort;
 pub use self::load::{Loaded, Sources, load};
@@ -148,6 +149,20 @@ pub struct RateLimiting {
     pub config_path: PathBuf,
     /// Whether several files, or resources of the management server, may hold rules of one domain.
     pub merge_domain_config: bool,
+    /// Whether requests that are over their limits pass all the same.
+    pub shadow_mode: bool,
+    /// Whether every descriptor is a quota: a request is refused only when all of its are used up.
+    pub quota_mode: bool,
+    /// Whether answers ask for response headers about the limit.
+    pub response_headers: bool,
+    /// The name of the header with the number of hits allowed.
+    pub limit_header: String,
+    /// The name of the one with the hits left.
+    pub remaining_header: String,
+    /// The name of the one with the seconds until there are more.
+    pub reset_header: String,
+    /// Whether answers carry dynamic metadata.
+    pub response_dynamic_metadata: bool,
     /// Whether meshd is ready only once the management server has sent rules.
     pub require_initial_config: bool,
 }
@@ -157,6 +172,10 @@ impl RateLimiting {
     pub fn options(&self) -> hivemind_shared::rules::source::Options {
         hivemind_shared::rules::source::Options {
             merge_domains: self.merge_domain_config,
+            modes: Modes {
+                shadow: self.shadow_mode,
+                quota: self.quota_mode,
+            },
         }
     }
 }
@@ -209,6 +228,13 @@ impl Config {
                 source: RulesSource::File,
                 config_path: PathBuf::from("config/ratelimit.yaml"),
                 merge_domain_config: false,
+                shadow_mode: false,
+                quota_mode: false,
+                response_headers: false,
+                limit_header: "RateLimit-Limit".to_owned(),
+                remaining_header: "RateLimit-Remaining".to_owned(),
+                reset_header: "RateLimit-Reset".to_owned(),
+                response_dynamic_metadata: false,
                 require_initial_config: true,
             },
             xds: Xds::default(),

@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 58] = [
+pub static KEYS: [Key; 65] = [
     key!(
         node.name,
         "NAME",
@@ -169,6 +169,41 @@ pub static KEYS: [Key; 58] = [
         rate_limiting.merge_domain_config,
         "BOOLEAN",
         "Whether several files may hold rules of one domain"
+    ),
+    key!(
+        rate_limiting.shadow_mode,
+        "BOOLEAN",
+        "Whether requests that are over their limits pass all the same"
+    ),
+    key!(
+        rate_limiting.quota_mode,
+        "BOOLEAN",
+        "Whether a request is refused only when all of its descriptors are over"
+    ),
+    key!(
+        rate_limiting.response_headers,
+        "BOOLEAN",
+        "Whether answers ask for response headers about the limit"
+    ),
+    key!(
+        rate_limiting.limit_header,
+        "NAME",
+        "Name of the response header with the hits allowed"
+    ),
+    key!(
+        rate_limiting.remaining_header,
+        "NAME",
+        "Name of the response header with the hits left"
+    ),
+    key!(
+        rate_limiting.reset_header,
+        "NAME",
+        "Name of the response header with the seconds until there are more"
+    ),
+    key!(
+        rate_limiting.response_dynamic_metadata,
+        "BOOLEAN",
+        "Whether answers carry dynamic metadata"
     ),
     key!(
         rate_limiting.require_initial_config,

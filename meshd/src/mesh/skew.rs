@@ -73,7 +73,7 @@ impl SkewWatch {
 /// The shortest unit any rule limits by, in seconds.
 fn smallest_unit_s(rules: &RuleSet) -> Option<u64> {
     let units = rules.rules().filter_map(|(_, rule)| match rule.limit {
-        RuleLimit::Limited { unit, .. } => Some(unit.seconds().into()),
+        RuleLimit::Limited { period, .. } => Some(period.seconds().into()),
         RuleLimit::Unlimited => None,
     });
     units.min()

@@ -94,9 +94,9 @@ fn rules(rules: &RuleSet) -> String {
         let _ = match rule.limit {
             RuleLimit::Limited {
                 requests_per_unit,
-                unit,
+                period,
             } => {
-                write!(out, "{requests_per_unit} per {unit}")
+                write!(out, "{requests_per_unit} per {period}")
             }
             RuleLimit::Unlimited => write!(out, "unlimited"),
         };

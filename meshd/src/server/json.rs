@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::dynamic_metadata;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
@@ -180,6 +181,16 @@ impl<'de> Deserialize<'de> for Unit {
 struct Answer<'a> {
     overall_code: &'static str,
     statuses: Vec<Status<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    response_headers_to_add: Vec<Header<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dynamic_metadata: Option<serde_json::Value>,
+}
+
+#[derive(Serialize)]
+struct Header<'a> {
+    key: &'a str,
+    value: &'a str,
 }
 
 #[derive(Serialize)]
@@ -214,6 +225,18 @@ impl<'a> From<&'a RateLimitResponse> for Answer<'a> {
         Self {
             overall_code: response.overall_code().as_str_name(),
             statuses: response.statuses.iter().map(Status::from).collect(),
+            response_headers_to_add: response
+                .response_headers_to_add
+                .iter()
+                .map(|header| Header {
+                    key: &header.key,
+                    value: &header.value,
+                })
+                .collect(),
+            dynamic_metadata: response
+                .dynamic_metadata
+                .as_ref()
+                .map(dynamic_metadata::json),
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod admin;
 pub mod connection;
+mod dynamic_metadata;
 mod grpc;
 pub mod grpc_health;
 pub mod health;
@@ -13,9 +14,10 @@ pub mod metrics;
 mod peers;
 mod rate_limit;
 mod reflection;
+mod response_headers;
 pub mod tls;
 pub mod workers;
 
 pub use self::grpc::Services;
-pub use self::rate_limit::{Decider, RateLimit, RateLimitError};
+pub use self::rate_limit::{Decider, Extras, RateLimit, RateLimitError};
 pub use self::reflection::Reflection;

@@ -17,6 +17,10 @@ use hivemind_shared::region::LoadRulesError;
 use hivemind_shared::window::Unit;
 use smallvec::SmallVec;
 
+use super::dynamic_metadata;
+use super::response_headers::HeaderNames;
+use crate::config::RateLimiting;
+
 /// Descriptors and entries of one call that are kept without allocating; more is merely slower.
 const DESCRIPTORS_INLINE: usize = 8;
 const ENTRIES_INLINE: usize = 16;
@@ -75,16 +79,41 @@ impl From<RateLimitError> for tonic::Status {
     }
 }
 
+impl Extras {
+    /// Those that the settings ask for.
+    pub fn of(settings: &RateLimiting) -> Self {
+        let names = || HeaderNames {
+            limit: settings.limit_header.clone(),
+            remaining: settings.remaining_header.clone(),
+            reset: settings.reset_header.clone(),
+        };
+        Self {
+            headers: settings.response_headers.then(names),
+            metadata: settings.response_dynamic_metadata,
+        }
+    }
+}
+
 /// The Rate Limit Service; cloning shares the way to the region.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
     decider: Decider,
+    extras: Arc<Extras>,
+}
+
+/// What answers carry besides the statuses.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// Response headers, under these names.
+    pub headers: Option<HeaderNames>,
+    /// Whether there is dynamic metadata.
+    pub metadata: bool,
 }
 
 impl RateLimit {
     /// A service that decides by `decider`.
-    pub fn new(decider: Decider) -> Self {
-        Self { decider }
+    pub fn new(decider: Decider, extras: Arc<Extras>) -> Self {
+        Self { decider, extras }
     }
 
     /// Counts the request and answers it, on the calling thread.
@@ -124,8 +153,29 @@ impl RateLimit {
             let limiter = self.decider.0.load();
             let domain = request.domain.as_bytes();
             limiter.decide(domain, &descriptors, request.hits_addend, decision)?;
-            Ok(response(decision))
+            let mut response = response(decision);
+            if *self.extras != Extras::default() {
+                self.add_extras(request, decision, &mut response);
+            }
+            Ok(response)
         })
+    }
+}
+
+impl RateLimit {
+    #[cold]
+    fn add_extras(
+        &self,
+        request: &RateLimitRequest,
+        decision: &Decision,
+        response: &mut RateLimitResponse,
+    ) {
+        if let Some(names) = &self.extras.headers {
+            response.response_headers_to_add = names.describe(decision);
+        }
+        if self.extras.metadata {
+            response.dynamic_metadata = Some(dynamic_metadata::describe(request, decision));
+        }
     }
 }
 
@@ -184,7 +234,7 @@ fn descriptor_status(decision: &Decision, status: &Status) -> DescriptorStatus {
         code: wire_code(status.code).into(),
         current_limit: status.limit.map(|limit| WireLimit {
             requests_per_unit: limit.requests_per_unit,
-            unit: wire_unit(limit.unit).into(),
+            unit: wire_unit(limit.period.unit()).into(),
             name: decision.limit_name(&limit).to_owned(),
         }),
         limit_remaining: status.remaining,

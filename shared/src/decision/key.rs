@@ -1,12 +1,12 @@
 //! The bytes a counter's fingerprint is made from.
 //!
-//! They say everything that makes two counters different and nothing else: domain, entries, unit, each
+//! They say everything that makes two counters different and nothing else: domain, entries, period, each
 //! text behind its length, so that no two different keys have the same bytes. The rule is not in them:
 //! changing a limit keeps the count, and a configured rule and a request's own limit of the same unit
 //! share one counter.
 
 use crate::descriptor::Entry;
-use crate::window::Unit;
+use crate::window::Period;
 
 /// Bytes that begin every key; another version of this format begins otherwise.
 const VERSION: u8 = 1;
@@ -20,7 +20,7 @@ pub fn write<'k, 'v>(
     key: &'k mut Vec<u8>,
     domain: &[u8],
     entries: &[Entry<'v>],
-    unit: Unit,
+    period: Period,
     shared_value: impl Fn(usize) -> Option<&'v [u8]>,
 ) -> &'k [u8] {
     let value = |level: usize, entry: &Entry<'v>| shared_value(level).unwrap_or(entry.value);
@@ -29,14 +29,21 @@ pub fn write<'k, 'v>(
         .enumerate()
         .map(|(level, entry)| LENGTH_BYTES_MAX * 2 + entry.key.len() + value(level, entry).len())
         .sum();
-    let most = 2 + LENGTH_BYTES_MAX + domain.len() + texts;
+    let most = PERIOD_BYTES_MAX + 1 + LENGTH_BYTES_MAX + domain.len() + texts;
     // Grows once to the longest key there is and stays: then there is nothing to check at each text.
     if key.len() < most {
         key.resize(most, 0);
     }
     let room = key.len();
     let mut rest = key.as_mut_slice();
-    put(&mut rest, &[VERSION, unit.code()]);
+    match period.multiplier() {
+        1 => put(&mut rest, &[VERSION, period.unit().code()]),
+        _ => {
+            let [low, middle, ..] = period.multiplier().to_le_bytes();
+            let unit = period.unit().code() | SEVERAL;
+            put(&mut rest, &[VERSION, unit, low, middle]);
+        }
+    }
     put_text(&mut rest, domain);
     for (level, entry) in entries.iter().enumerate() {
         put_text(&mut rest, entry.key);
@@ -45,6 +52,12 @@ pub fn write<'k, 'v>(
     let used = room - rest.len();
     key.get(..used).unwrap_or_default()
 }
+
+/// Beside a unit's code: how many of it a window has follows.
+const SEVERAL: u8 = 0x80;
+
+/// Most bytes a period takes.
+const PERIOD_BYTES_MAX: usize = 3;
 
 /// Most bytes a text's length takes.
 const LENGTH_BYTES_MAX: usize = 10;
@@ -76,14 +89,22 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::window::Unit;
 
-    fn key(domain: &str, entries: &[(&str, &str)], unit: Unit) -> Vec<u8> {
+    fn key(domain: &str, entries: &[(&str, &str)], period: impl Into<Period>) -> Vec<u8> {
         let entries: Vec<_> = entries
             .iter()
             .map(|(key, value)| Entry::new(*key, *value))
             .collect();
         let mut bytes = Vec::new();
-        write(&mut bytes, domain.as_bytes(), &entries, unit, |_| None).to_vec()
+        write(
+            &mut bytes,
+            domain.as_bytes(),
+            &entries,
+            period.into(),
+            |_| None,
+        )
+        .to_vec()
     }
 
     #[test]
@@ -94,6 +115,8 @@ mod tests {
             key("d", &[("a", "b"), ("c", "")], Unit::Hour),
             key("d", &[("a", "b")], Unit::Hour),
             key("d", &[("a", "b")], Unit::Day),
+            key("d", &[("a", "b")], Period::new(Unit::Hour, 2).unwrap()),
+            key("d", &[("a", "b")], Period::new(Unit::Hour, 512).unwrap()),
             key("da", &[("", "b")], Unit::Hour),
             key("d", &[], Unit::Hour),
         ];
@@ -105,7 +128,7 @@ mod tests {
     fn a_shared_value_takes_the_place_of_the_requested_one() {
         let entries = [Entry::new("path", "files/a"), Entry::new("user", "x")];
         let mut buffer = Vec::new();
-        let shared = write(&mut buffer, b"d", &entries, Unit::Hour, |level| {
+        let shared = write(&mut buffer, b"d", &entries, Unit::Hour.into(), |level| {
             (level == 0).then_some(b"files/*".as_slice())
         });
         assert_eq!(

@@ -6,20 +6,31 @@
 //! Every descriptor is counted first and compared afterwards, also one that is refused: over is
 //! whoever's count after the hit is above the limit. The counts are the tickets of a queue: each
 //! thread gets its own, so that a host never admits more than the limit whatever runs at once.
+//!
+//! Rules may ask for more than that: several limits for one descriptor, or that refused hits are not
+//! counted. Only requests in a set of rules where one does take that way, which is in `several`.
 
+mod judge;
 pub mod key;
+mod limits;
 mod outcome;
 mod rules_cache;
+mod several;
+mod votes;
 
 use std::sync::Arc;
 
+pub use limits::limits_of;
 pub use outcome::{AppliedLimit, Code, DecideError, Decision, Status};
 
 use crate::clock::{Clock, CoarseClock};
 use crate::descriptor::Descriptor;
-use crate::region::{Hits, Region};
-use crate::rules::{DomainId, Rule, RuleId, RuleLimit, RuleSet};
-use crate::table::{CountError, Key};
+use crate::region::{Call, Hits, Region};
+use crate::rules::{Rule, RuleSet};
+use crate::table::{CountError, Counted, Gate, Key, Open};
+use judge::Judgement;
+use limits::{drop_replaced, select};
+use votes::{Vote, Votes};
 
 /// Statistics index of hits that no rule's statistics are for.
 pub(crate) const NO_RULE: u32 = u32::MAX;
@@ -80,22 +91,31 @@ impl<C: Clock> Limiter<C> {
         for descriptor in descriptors {
             statuses.push(select(rules, domain_id, descriptor));
         }
-        if loaded.has_replaces() {
-            drop_replaced(rules, statuses);
-        }
         let request = Request {
             rules,
             domain,
             hits_addend,
             now_s: self.clock.now_s(),
         };
+        let features = loaded.features();
+        if features.any() {
+            let replaced = if features.replaces {
+                drop_replaced(rules, statuses)
+            } else {
+                Vec::new()
+            };
+            if features.several {
+                *overall = self.decide_several(&request, descriptors, &replaced, statuses, key)?;
+                return Ok(());
+            }
+        }
         let mut votes = Votes::default();
-        for (descriptor, status) in descriptors.iter().zip(statuses) {
+        for (descriptor, status) in descriptors.iter().zip(&mut *statuses) {
             if let Some(limit) = status.limit {
                 self.apply(&request, descriptor, limit, status, key, &mut votes);
             }
         }
-        *overall = votes.overall()?;
+        *overall = votes.overall(rules.modes(), statuses)?;
         Ok(())
     }
 
@@ -110,74 +130,98 @@ impl<C: Clock> Limiter<C> {
         key_bytes: &mut Vec<u8>,
         votes: &mut Votes,
     ) {
-        let rule = limit.rule.and_then(|id| request.rules.rule(id));
-        let addend = descriptor
-            .hits_addend
-            .unwrap_or_else(|| u64::from(request.hits_addend.max(1)));
-        let shared = rule
-            .filter(|rule| rule.shared_levels() != 0)
-            .and(limit.rule);
-        let shared_value =
-            |level| shared.and_then(|id: RuleId| request.rules.shared_value(id, level));
-        let key_bytes = key::write(
+        let key = self.key(request, descriptor, &limit, key_bytes);
+        let addend = request.addend(descriptor);
+        let rule = request.rule(&limit);
+        let quota = rule.is_some_and(|rule| rule.quota_mode);
+        match self.count(request, descriptor, &limit, &key, addend, &Open) {
+            Err(error) => {
+                let window = limit.period.window_at(request.now_s);
+                status.reset_s = window.seconds_left(request.now_s);
+                votes.add(Vote::Failed { error, quota });
+            }
+            Ok(counted) => {
+                let judgement = Judgement::fixed(&counted, &limit, addend, request.now_s);
+                self.conclude(&judgement, &limit, rule, status);
+                votes.add(Vote::of(status.code, quota));
+            }
+        }
+    }
+
+    /// The key of the counter of a descriptor under a limit.
+    #[inline]
+    fn key(
+        &self,
+        request: &Request<'_>,
+        descriptor: &Descriptor<'_>,
+        limit: &AppliedLimit,
+        key_bytes: &mut Vec<u8>,
+    ) -> Key {
+        let shared_value = request.shared_value(limit);
+        let bytes = key::write(
             key_bytes,
             request.domain,
             descriptor.entries,
-            limit.unit,
+            limit.period,
             shared_value,
         );
-        let key = Key {
-            fingerprint: self.region.hasher().fingerprint(key_bytes),
-            unit: limit.unit,
-        };
+        Key {
+            fingerprint: self.region.hasher().fingerprint(bytes),
+            period: limit.period,
+        }
+    }
+
+    /// Counts in the counter of a descriptor under a limit, if the gate admits it.
+    #[inline]
+    fn count<G: Gate>(
+        &self,
+        request: &Request<'_>,
+        descriptor: &Descriptor<'_>,
+        limit: &AppliedLimit,
+        key: &Key,
+        addend: u64,
+        gate: &G,
+    ) -> Result<Counted, CountError> {
+        let shared_value = request.shared_value(limit);
         let label = || {
             let entries = descriptor.entries.iter().enumerate();
             let values = entries.map(|(level, e)| (e.key, shared_value(level).unwrap_or(e.value)));
             (request.domain, values)
         };
-        let stats_index = rule.map_or(NO_RULE, |rule| rule.stats_index);
-        let counted =
-            match self
-                .region
-                .count(&key, addend, request.now_s, &self.clock, stats_index, label)
-            {
-                Ok(counted) => counted,
-                Err(error) => {
-                    let window = limit.unit.window_at(request.now_s);
-                    status.reset_s = window.seconds_left(request.now_s);
-                    let quota = rule.is_some_and(|rule| rule.quota_mode);
-                    return votes.add(Vote::Failed { error, quota });
-                }
-            };
-        let total = counted.after.saturating_add(counted.remote);
-        let allowed = u64::from(limit.requests_per_unit);
-        let over = total > allowed;
-        status.remaining = u32::try_from(allowed.saturating_sub(total)).unwrap_or(u32::MAX);
-        status.reset_s = counted.window.seconds_left(request.now_s);
+        let call = Call {
+            key,
+            addend,
+            now_s: request.now_s,
+            gate,
+            stats_index: request.rule(limit).map_or(NO_RULE, |rule| rule.stats_index),
+        };
+        self.region.count(&call, &self.clock, label)
+    }
+
+    /// Fills in a status by what was found, and the rule's statistics.
+    #[inline]
+    fn conclude(
+        &self,
+        judgement: &Judgement,
+        limit: &AppliedLimit,
+        rule: Option<&Rule>,
+        status: &mut Status,
+    ) {
+        status.remaining = judgement.remaining;
+        status.reset_s = judgement.reset_s;
         let shadow = rule.is_some_and(|rule| rule.shadow_mode);
-        if over && !shadow {
+        if judgement.over && !shadow {
             status.code = Code::OverLimit;
         }
         if let Some(rule) = rule {
-            let before = counted.before.saturating_add(counted.remote);
-            self.region.record(
-                rule.stats_index,
-                Hits {
-                    before,
-                    addend,
-                    limit: limit.requests_per_unit,
-                    shadow,
-                },
-            );
+            let hits = Hits {
+                before: judgement.before,
+                addend: judgement.addend,
+                limit: limit.requests_per_unit,
+                shadow,
+            };
+            self.region.record(rule.stats_index, hits);
         }
-        votes.add(
-            match (rule.is_some_and(|rule| rule.quota_mode), status.code) {
-                (false, Code::Ok) => Vote::Ok,
-                (false, Code::OverLimit) => Vote::Over,
-                (true, Code::Ok) => Vote::QuotaLeft,
-                (true, Code::OverLimit) => Vote::QuotaUsedUp,
-            },
-        );
     }
 }
 
@@ -189,129 +233,26 @@ struct Request<'r> {
     now_s: u64,
 }
 
-/// What the rules say about a request before anything is counted: a status for each descriptor with the
-/// limit that applies, those that another one replaces taken away. `None` for an unknown domain.
-///
-/// For tools; [`Limiter::decide`] does this and counts.
-pub fn limits_of(
-    rules: &RuleSet,
-    domain: &[u8],
-    descriptors: &[Descriptor<'_>],
-) -> Option<Vec<Status>> {
-    let domain = rules.domain(domain)?;
-    let mut statuses: Vec<Status> = descriptors
-        .iter()
-        .map(|descriptor| select(rules, domain, descriptor))
-        .collect();
-    drop_replaced(rules, &mut statuses);
-    Some(statuses)
-}
-
-/// Finds the limit of a descriptor.
-#[inline]
-fn select(rules: &RuleSet, domain: DomainId, descriptor: &Descriptor<'_>) -> Status {
-    if let Some(limit) = descriptor.limit {
-        return Status {
-            limit: Some(AppliedLimit {
-                requests_per_unit: limit.requests_per_unit,
-                unit: limit.unit,
-                rule: None,
-            }),
-            ..Status::UNLIMITED_BY_ANY_RULE
-        };
-    }
-    let Some(id) = rules.find_in(domain, descriptor.entries) else {
-        return Status::UNLIMITED_BY_ANY_RULE;
-    };
-    let Some(rule) = rules.rule(id) else {
-        return Status::UNLIMITED_BY_ANY_RULE;
-    };
-    match rule.limit {
-        RuleLimit::Unlimited => Status {
-            remaining: u32::MAX,
-            rule: Some(id),
-            ..Status::UNLIMITED_BY_ANY_RULE
-        },
-        RuleLimit::Limited {
-            requests_per_unit,
-            unit,
-        } => Status {
-            limit: Some(AppliedLimit {
-                requests_per_unit,
-                unit,
-                rule: Some(id),
-            }),
-            rule: Some(id),
-            ..Status::UNLIMITED_BY_ANY_RULE
-        },
-    }
-}
-
-/// Takes away the limits that another matched rule of the request replaces. All names are collected
-/// first: two rules that replace each other are both dropped.
-#[cold]
-fn drop_replaced(rules: &RuleSet, statuses: &mut [Status]) {
-    let rule_of = |status: &Status| -> Option<&Rule> { status.rule.and_then(|id| rules.rule(id)) };
-    let replaced = |status: &Status| {
-        // An unlimited rule replaces but is not replaced.
-        let Some(target) = rule_of(status).filter(|_| status.limit.is_some()) else {
-            return false;
-        };
-        statuses
-            .iter()
-            .filter_map(rule_of)
-            .any(|rule| rule.replaces(target))
-    };
-    let dropped: Vec<bool> = statuses.iter().map(replaced).collect();
-    for (status, _) in statuses
-        .iter_mut()
-        .zip(dropped)
-        .filter(|(_, dropped)| *dropped)
-    {
-        *status = Status::UNLIMITED_BY_ANY_RULE;
-    }
-}
-
-/// What one counted descriptor says about the whole request.
-enum Vote {
-    Ok,
-    Over,
-    QuotaLeft,
-    QuotaUsedUp,
-    Failed { error: CountError, quota: bool },
-}
-
-/// The votes of a request.
-#[derive(Default)]
-struct Votes {
-    over: bool,
-    quota_left: bool,
-    quota_used_up: bool,
-    failed: Option<CountError>,
-}
-
-impl Votes {
+impl<'r> Request<'r> {
+    /// What a descriptor counts.
     #[inline]
-    fn add(&mut self, vote: Vote) {
-        match vote {
-            Vote::Ok => {}
-            Vote::Over => self.over = true,
-            Vote::QuotaLeft => self.quota_left = true,
-            Vote::QuotaUsedUp => self.quota_used_up = true,
-            Vote::Failed { error, quota } => {
-                self.failed = Some(error);
-                // Nobody knows that it is used up.
-                self.quota_left |= quota;
-            }
-        }
+    fn addend(&self, descriptor: &Descriptor<'_>) -> u64 {
+        let for_all = || u64::from(self.hits_addend.max(1));
+        descriptor.hits_addend.unwrap_or_else(for_all)
     }
 
-    /// Over when any plain limit is, or when there are quotas and all of them are used up.
+    /// The rule a limit comes from.
     #[inline]
-    fn overall(self) -> Result<Code, CountError> {
-        if self.over || (self.quota_used_up && !self.quota_left) {
-            return Ok(Code::OverLimit);
-        }
-        self.failed.map_or(Ok(Code::Ok), Err)
+    fn rule(&self, limit: &AppliedLimit) -> Option<&'r Rule> {
+        limit.rule.and_then(|id| self.rules.rule(id))
+    }
+
+    /// The text that stands for a level's value in the counter's key, where it is not the request's.
+    #[inline]
+    fn shared_value(&self, limit: &AppliedLimit) -> impl Fn(usize) -> Option<&'r [u8]> {
+        let sharing = self.rule(limit).filter(|rule| rule.shared_levels() != 0);
+        let shared = sharing.and(limit.rule);
+        let rules = self.rules;
+        move |level| shared.and_then(|id| rules.shared_value(id, level))
     }
 }

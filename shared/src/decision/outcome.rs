@@ -4,7 +4,7 @@ use super::rules_cache::Loaded;
 use crate::region::LoadRulesError;
 use crate::rules::{RuleId, RuleSet};
 use crate::table::CountError;
-use crate::window::Unit;
+use crate::window::Period;
 
 /// Whether a request, or one of its descriptors, is within its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -21,7 +21,7 @@ pub struct AppliedLimit {
     /// Hits allowed in one window.
     pub requests_per_unit: u32,
     /// Length of the window.
-    pub unit: Unit,
+    pub period: Period,
     /// The rule it comes from; `None` when the request brought it along.
     pub rule: Option<RuleId>,
 }
@@ -31,11 +31,14 @@ pub struct AppliedLimit {
 pub struct Status {
     /// Within its limit or over; a rule in shadow mode is never over.
     pub code: Code,
-    /// The limit it was held against; `None` when there was none, or the rule is unlimited.
+    /// The limit it was held against; `None` when there was none, or the rule is unlimited. Of several it
+    /// is the first that it is over, or else the first of those with the fewest hits left.
     pub limit: Option<AppliedLimit>,
-    /// Hits left in this window: 0 when over or without a limit, `u32::MAX` for an unlimited rule.
+    /// Hits left in this window: 0 when over or without a limit, `u32::MAX` for an unlimited rule. Of a
+    /// rule that does not count what it refuses it is what is left, also when more was asked for.
     pub remaining: u32,
-    /// Seconds until the window ends, at least 1; 0 without a limit.
+    /// Seconds until the window ends, at least 1, or until the request passes in a sliding window that
+    /// refused it; 0 without a limit.
     pub reset_s: u32,
     /// The rule that matched, unlimited ones included; `None` for none, for a request's own limit, and
     /// for a rule that another one replaced.

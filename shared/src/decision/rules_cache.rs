@@ -20,7 +20,32 @@ pub(super) struct Loaded {
 struct InForce {
     generation: u64,
     rules: Arc<RuleSet>,
-    has_replaces: bool,
+    features: Features,
+}
+
+/// What of the rule language a set of rules makes use of; the decision does no work for what it does not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Features {
+    /// Whether any rule replaces others.
+    pub(super) replaces: bool,
+    /// Whether a descriptor may have several limits, or a limit admits hits before they are counted.
+    pub(super) several: bool,
+}
+
+impl Features {
+    fn of(rules: &RuleSet) -> Self {
+        Self {
+            replaces: rules.rules().any(|(_, rule)| !rule.replaces.is_empty()),
+            several: rules
+                .rules()
+                .any(|(_, rule)| rule.is_gated() || rule.position() > 0),
+        }
+    }
+
+    #[inline]
+    pub(super) fn any(self) -> bool {
+        self.replaces | self.several
+    }
 }
 
 impl Loaded {
@@ -32,9 +57,12 @@ impl Loaded {
         self.rules.as_ref().map(|rules| rules.generation)
     }
 
-    /// Whether any rule replaces others.
-    pub(super) fn has_replaces(&self) -> bool {
-        self.rules.as_ref().is_some_and(|rules| rules.has_replaces)
+    /// What they make use of.
+    #[inline]
+    pub(super) fn features(&self) -> Features {
+        self.rules
+            .as_ref()
+            .map_or_else(Features::default, |rules| rules.features)
     }
 }
 
@@ -75,11 +103,11 @@ fn reload(cached: &mut Option<Loaded>, region: &Region, region_id: u64, generati
         .and_then(|loaded| loaded.rules);
     *cached = Some(match region.load_rules() {
         Ok((generation, rules)) => {
-            let has_replaces = rules.rules().any(|(_, rule)| !rule.replaces.is_empty());
+            let features = Features::of(&rules);
             let rules = Some(InForce {
                 generation,
                 rules: Arc::new(rules),
-                has_replaces,
+                features,
             });
             Loaded {
                 region_id,

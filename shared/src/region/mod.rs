@@ -34,7 +34,7 @@ use crate::fingerprint::KeyHasher;
 use crate::sync::{AtomicWord, Ordering};
 use crate::table::dirty::Dirty;
 use crate::table::words::Life;
-use crate::table::{CountError, Counted, Key, Place, SlotReading};
+use crate::table::{CountError, Counted, Gate, Key, Place, SlotReading};
 use crate::window::Window;
 
 /// Where a region is unless somebody says otherwise.
@@ -92,6 +92,21 @@ impl Deref for Region {
     }
 }
 
+/// Hits to be counted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Call<'a, G> {
+    /// Of which key.
+    pub(crate) key: &'a Key,
+    /// How many.
+    pub(crate) addend: u64,
+    /// The time of the request, Unix seconds.
+    pub(crate) now_s: u64,
+    /// Whether they are to be counted at all.
+    pub(crate) gate: &'a G,
+    /// Statistics index of the rule that asks.
+    pub(crate) stats_index: u32,
+}
+
 impl Region {
     /// Attaches to the region a daemon made.
     ///
@@ -129,33 +144,37 @@ impl Region {
         &self.hasher
     }
 
-    /// Counts hits; see [`crate::table::Table::count`]. `label` writes the key in readable form when it is new.
+    /// Counts hits; see [`crate::table::Table::count_if`]. `label` writes the key in readable form when it is new.
     ///
     /// # Errors
     /// [`CountError`]; nothing was counted then, and the region's own counters say so.
     #[inline]
     pub(crate) fn count<'k, E>(
         &self,
-        key: &Key,
-        addend: u64,
-        now_s: u64,
+        call: &Call<'_, impl Gate>,
         clock: &impl Clock,
-        rule: u32,
         label: impl Fn() -> (&'k [u8], E),
     ) -> Result<Counted, CountError>
     where
         E: Iterator<Item = (&'k [u8], &'k [u8])>,
     {
+        let Call {
+            key,
+            addend,
+            now_s,
+            gate,
+            stats_index,
+        } = *call;
         let table = self.table().ok_or(CountError::Full)?;
-        let counted = table.count(key, addend, now_s, clock, |slot, life| {
+        let counted = table.count_if(key, addend, now_s, clock, gate, |slot, life| {
             self.note_claim(slot, life, label());
         });
         match counted {
             Ok(counted) => {
                 if let Some(slot) = counted.slot {
                     // Before the mark: whoever sweeps it wants to know the rule.
-                    table.note_usage(slot.index, rule, now_s);
-                    if addend > 0
+                    table.note_usage(slot.index, stats_index, now_s);
+                    if counted.after > counted.before
                         && let Some(dirty) = self.dirty()
                     {
                         dirty.mark(slot.index);

@@ -17,7 +17,7 @@ use crate::fingerprint::{Fingerprint, KeyHasher};
 use crate::rules::RuleSet;
 use crate::sync::{AtomicWord, Ordering};
 use crate::table::{Key, Slot, Table};
-use crate::window::{Unit, Window};
+use crate::window::{Period, Window};
 
 /// Which file a mapping is of, however it is named by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +54,8 @@ pub struct RegionView {
 pub struct Counter {
     /// The key's identity.
     pub fingerprint: Fingerprint,
-    /// The unit it is counted in.
-    pub unit: Unit,
+    /// The period it is counted in.
+    pub period: Period,
     /// The window the counts are for: the one of the time asked about.
     pub window: Window,
     /// This host's hits in that window.
@@ -260,7 +260,7 @@ impl RegionView {
         let table = self.table();
         (0..self.slots.len()).filter_map(move |index| {
             let reading = table?.read(index)?;
-            let window = reading.key.unit.window_at(now_s);
+            let window = reading.key.period.window_at(now_s);
             let local = u64::from(reading.local.within(window.number()));
             let remote: u64 = reading
                 .remote
@@ -269,7 +269,7 @@ impl RegionView {
                 .sum();
             (local > 0 || remote > 0).then(|| Counter {
                 fingerprint: reading.key.fingerprint,
-                unit: reading.key.unit,
+                period: reading.key.period,
                 window,
                 local,
                 remote,
@@ -285,7 +285,7 @@ impl RegionView {
     /// slot: for tools.
     pub fn counter(&self, key: &Key, now_s: u64) -> Option<Counter> {
         self.counters(now_s)
-            .find(|counter| counter.fingerprint == key.fingerprint && counter.unit == key.unit)
+            .find(|counter| counter.fingerprint == key.fingerprint && counter.period == key.period)
     }
 
     /// Makes the fingerprints of this region's keys.
@@ -303,7 +303,7 @@ impl RegionView {
             return fill;
         };
         for reading in (0..self.slots.len()).filter_map(|index| table.read(index)) {
-            let current = reading.key.unit.window_at(now_s).number();
+            let current = reading.key.period.window_at(now_s).number();
             let counts = [reading.local, reading.remote[0], reading.remote[1]];
             if counts.iter().any(|count| count.within(current) > 0) {
                 fill.live += 1;

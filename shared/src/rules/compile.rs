@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::index::Index;
 use super::pattern::{Pattern, has_wildcard};
-use super::rule::{Place, Rule, RuleId};
+use super::rule::{Modes, Place, Rule, RuleId};
 use super::set::{
     Domain, Exact, Group, KeyPattern, LINEAR_MAX, Level, Node, Parent, RuleSet, ValuePattern,
     number,
@@ -20,12 +20,16 @@ pub const DEPTH_MAX: usize = 64;
 /// Most descriptors in one set of rules.
 pub const DESCRIPTORS_MAX: usize = 1 << 20;
 
+/// Most limits of one descriptor.
+pub const LIMITS_MAX: usize = 16;
+
 /// Rules before they are compiled.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) domains: Vec<Arc<str>>,
     /// In file order, parents before children.
     pub(super) nodes: Vec<DraftNode>,
+    pub(super) modes: Modes,
 }
 
 /// A descriptor before it is compiled.
@@ -36,7 +40,8 @@ pub(super) struct DraftNode {
     pub(super) value: Option<Arc<str>>,
     pub(super) share: bool,
     pub(super) metric_value: bool,
-    pub(super) rule: Option<Box<Rule>>,
+    /// Its limits, in the order they are written.
+    pub(super) rules: Vec<Rule>,
 }
 
 /// Why descriptors are no set of rules. Files are checked before, with better messages; this is what
@@ -55,6 +60,9 @@ pub enum CompileError {
     /// An empty key, or an empty value that should be none.
     #[error("descriptor {0} has an empty key or value")]
     Empty(usize),
+    /// More than [`LIMITS_MAX`].
+    #[error("descriptor {0} has more than {LIMITS_MAX} limits")]
+    TooManyLimits(usize),
     /// The same key and value twice on one level.
     #[error("descriptor {0} repeats the key and value of another one beside it")]
     DuplicateDescriptor(usize),
@@ -82,10 +90,16 @@ pub(super) fn compile(draft: Draft) -> Result<RuleSet, CompileError> {
         };
         let place =
             Place::below(above, number(position), &draft).ok_or(CompileError::TooDeep(position))?;
-        let rule = draft.rule.map(|rule| {
-            rules.push(Rule { place, ..*rule });
-            RuleId(number(rules.len() - 1))
-        });
+        let rule = (!draft.rules.is_empty()).then(|| RuleId(number(rules.len())));
+        let limits = draft.rules.len();
+        for (nth, rule) in (0..).zip(draft.rules) {
+            let place = Place {
+                nth,
+                has_next: usize::from(nth) + 1 < limits,
+                ..place
+            };
+            rules.push(Rule { place, ..rule });
+        }
         levels.add(draft.parent, place.node);
         places.push(place);
         nodes.push(Node {
@@ -98,7 +112,11 @@ pub(super) fn compile(draft: Draft) -> Result<RuleSet, CompileError> {
             children: Level::default(),
         });
     }
-    Ok(assemble(draft.domains, nodes, rules, &levels))
+    let rules = assemble(draft.domains, nodes, rules, &levels);
+    Ok(RuleSet {
+        modes: draft.modes,
+        ..rules
+    })
 }
 
 impl Place {
@@ -116,6 +134,8 @@ impl Place {
             depth,
             shared_levels: shared | u64::from(draft.share) << depth,
             metric_value_levels: metric_value | u64::from(draft.metric_value) << depth,
+            nth: 0,
+            has_next: false,
         })
     }
 }
@@ -139,6 +159,9 @@ fn check(draft: &Draft) -> Result<(), CompileError> {
         }
         if node.key.is_empty() || node.value.as_ref().is_some_and(|value| value.is_empty()) {
             return Err(CompileError::Empty(position));
+        }
+        if node.rules.len() > LIMITS_MAX {
+            return Err(CompileError::TooManyLimits(position));
         }
         if !siblings.insert((node.parent, &node.key, &node.value)) {
             return Err(CompileError::DuplicateDescriptor(position));
@@ -254,6 +277,7 @@ fn assemble(
         patterns: arrays.patterns.into(),
         key_patterns: arrays.key_patterns.into(),
         rules: rules.into(),
+        modes: Modes::default(),
     }
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::compile::{CompileError, DESCRIPTORS_MAX, Draft, DraftNode, compile};
-use super::rule::{Origin, Place, Rule, RuleLimit};
+use super::compile::{CompileError, DESCRIPTORS_MAX, Draft, DraftNode, LIMITS_MAX, compile};
+use super::rule::{Algorithm, Modes, Origin, Place, Rule, RuleLimit};
 use super::set::{Parent, RuleSet};
-use super::wire::{Reader, UNLIMITED, VERSION, node_flag, rule_flag};
-use crate::window::Unit;
+use super::wire::{Reader, UNLIMITED, VERSION, mode_flag, node_flag, rule_flag};
+use crate::window::Period;
 
 /// Why bytes are no rules. Nothing but the bytes is at fault: whoever wrote them is not a meshd of
 /// this version, or they were damaged since.
@@ -70,12 +70,24 @@ pub fn decode(bytes: &[u8]) -> Result<RuleSet, DecodeError> {
     if found != VERSION {
         return Err(DecodeError::Version { found });
     }
+    let modes = reader.byte()?;
+    if modes & !mode_flag::ALL != 0 {
+        return Err(DecodeError::Unknown {
+            offset: reader.offset(),
+        });
+    }
     let mut texts = Vec::new();
     for _ in 0..reader.count(1)? {
         texts.push(Arc::from(reader.text()?));
     }
     let mut decoder = Decoder { reader, texts };
-    let draft = decoder.draft()?;
+    let draft = Draft {
+        modes: Modes {
+            shadow: modes & mode_flag::SHADOW != 0,
+            quota: modes & mode_flag::QUOTA != 0,
+        },
+        ..decoder.draft()?
+    };
     if decoder.reader.remaining() > 0 {
         return Err(DecodeError::Trailing {
             offset: decoder.reader.offset(),
@@ -101,7 +113,11 @@ impl Decoder<'_> {
         for _ in 0..node_count {
             nodes.push(self.node(domain_count)?);
         }
-        Ok(Draft { domains, nodes })
+        Ok(Draft {
+            domains,
+            nodes,
+            ..Draft::default()
+        })
     }
 
     /// A count of things of which a set has no more than [`DESCRIPTORS_MAX`].
@@ -130,22 +146,28 @@ impl Decoder<'_> {
         } else {
             None
         };
-        let rule = if flags & node_flag::HAS_RULE != 0 {
-            Some(Box::new(self.rule()?))
-        } else {
-            None
-        };
+        let mut rules = Vec::new();
+        let mut has_next = flags & node_flag::HAS_RULE != 0;
+        while has_next {
+            if rules.len() == LIMITS_MAX {
+                return Err(self.unknown());
+            }
+            let (rule, another) = self.rule()?;
+            rules.push(rule);
+            has_next = another;
+        }
         Ok(DraftNode {
             parent,
             key,
             value,
             share: flags & node_flag::SHARE != 0,
             metric_value: flags & node_flag::METRIC_VALUE != 0,
-            rule,
+            rules,
         })
     }
 
-    fn rule(&mut self) -> Result<Rule, DecodeError> {
+    /// A rule, and whether another one of the same descriptor follows.
+    fn rule(&mut self) -> Result<(Rule, bool), DecodeError> {
         let limit = self.limit()?;
         let flags = self.flags(rule_flag::ALL)?;
         let name = self.text()?;
@@ -159,10 +181,16 @@ impl Decoder<'_> {
         } else {
             None
         };
-        Ok(Rule {
+        let rule = Rule {
             limit,
             name,
             replaces: replaces.into(),
+            algorithm: if flags & rule_flag::SLIDING_WINDOW != 0 {
+                Algorithm::SlidingWindow
+            } else {
+                Algorithm::FixedWindow
+            },
+            count_denied: flags & rule_flag::KEEPS_DENIED_UNCOUNTED == 0,
             shadow_mode: flags & rule_flag::SHADOW_MODE != 0,
             quota_mode: flags & rule_flag::QUOTA_MODE != 0,
             detailed_metric: flags & rule_flag::DETAILED_METRIC != 0,
@@ -173,18 +201,19 @@ impl Decoder<'_> {
                 line: self.reader.number()?,
             },
             place: Place::default(),
-        })
+        };
+        Ok((rule, flags & rule_flag::HAS_NEXT != 0))
     }
 
     fn limit(&mut self) -> Result<RuleLimit, DecodeError> {
-        let code = self.reader.byte()?;
+        let code = self.reader.number()?;
         if code == UNLIMITED {
             return Ok(RuleLimit::Unlimited);
         }
-        let unit = Unit::from_code(code).ok_or_else(|| self.unknown())?;
+        let period = Period::from_code(code).ok_or_else(|| self.unknown())?;
         Ok(RuleLimit::Limited {
             requests_per_unit: self.reader.number()?,
-            unit,
+            period,
         })
     }
 

@@ -83,7 +83,7 @@ pub struct Side {
 pub enum Counters {
     /// The counter is the same, and goes on from its count.
     Kept,
-    /// The unit is part of the counter's key: it counts from zero.
+    /// The period is part of the counter's key: it counts from zero.
     OtherUnit,
     /// Other values share a counter (`share_threshold`): it counts from zero.
     OtherSharing,
@@ -298,11 +298,11 @@ impl<'a> Comparison<'a> {
     }
 
     fn means_the_same(&self, old: &Node, new: &Node) -> bool {
-        let old_rule = old.rule.and_then(|id| self.old.rule(id));
-        let new_rule = new.rule.and_then(|id| self.new.rule(id));
         old.share == new.share
             && old.metric_value == new.metric_value
-            && old_rule.map(essence) == new_rule.map(essence)
+            && limits(self.old, old.rule)
+                .map(essence)
+                .eq(limits(self.new, new.rule).map(essence))
             && match (old.rule, new.rule) {
                 (Some(old), Some(new)) => self.counted_alike(old, new),
                 _ => true,
@@ -327,7 +327,11 @@ impl<'a> Comparison<'a> {
             (None, None) => Counters::None,
             (None, Some(_)) => Counters::Started,
             (Some(_), None) => Counters::Stopped,
-            (Some((_, was)), Some((_, is))) if !was.counts_like(is) => Counters::OtherUnit,
+            (Some((old, _)), Some((_, is)))
+                if !limits(self.old, Some(old)).any(|was| was.limit.counts_like(is)) =>
+            {
+                Counters::OtherUnit
+            }
             (Some((old, _)), Some((new, _))) if !self.counted_alike(old, new) => {
                 Counters::OtherSharing
             }
@@ -385,6 +389,14 @@ fn path_below(path: &Path, node: &Node) -> String {
     format!("{}.{}{}", path.text(), node.key, value.unwrap_or_default())
 }
 
+/// The limits of a descriptor of which this is the first.
+fn limits(rules: &RuleSet, first: Option<RuleId>) -> impl Iterator<Item = &Rule> {
+    first
+        .into_iter()
+        .flat_map(|id| rules.limits_from(id))
+        .filter_map(|id| rules.rule(id))
+}
+
 /// A rule without what only says where it is.
 fn essence(rule: &Rule) -> Rule {
     Rule {
@@ -402,7 +414,9 @@ impl RuleLimit {
     /// Whether both count in windows of the same kind: only then is it the same counter.
     fn counts_like(self, other: Self) -> bool {
         match (self, other) {
-            (Self::Limited { unit, .. }, Self::Limited { unit: others, .. }) => unit == others,
+            (Self::Limited { period, .. }, Self::Limited { period: others, .. }) => {
+                period == others
+            }
             (Self::Unlimited, Self::Unlimited) => true,
             _ => false,
         }

@@ -1,13 +1,13 @@
 //! Rules as bytes, the form in which they are published in the region.
 //!
 //! ```text
-//! rules    version: 1 byte; texts; domains; descriptors
+//! rules    version: 1 byte; modes: 1 byte; texts; domains; descriptors
 //! texts    count; for each: length, that many bytes of UTF-8
 //! domains  count; for each: text
 //! descriptors
 //!          count; for each: parent, text (key), flags: 1 byte,
-//!          [text (value)], [rule]
-//! rule     unit: 1 byte (0 = unlimited), [requests per unit], flags: 1 byte,
+//!          [text (value)], [rule, further rules of the same descriptor]
+//! rule     period (0 = unlimited), [requests per unit], flags: 1 byte,
 //!          text (name), count and text each (replaces), [text (metadata as JSON)],
 //!          statistics index, text (file), line
 //! ```
@@ -15,13 +15,13 @@
 //! Numbers take one to five bytes, seven bits a byte, lowest first. A text is given by its number in
 //! the list of texts; number 0 is the empty one. A parent below the number of domains is a domain, one
 //! above it a descriptor, which comes before its children. What is in brackets is there when the flags
-//! (for requests per unit: the unit) say so.
+//! (for requests per unit: the period) say so.
 
 use std::collections::HashMap;
 
-use super::rule::{Rule, RuleLimit};
+use super::rule::{Algorithm, Modes, Rule, RuleLimit};
 use super::set::{Node, Parent, RuleSet, number};
-use super::wire::{UNLIMITED, VERSION, node_flag, put_number, rule_flag};
+use super::wire::{UNLIMITED, VERSION, mode_flag, node_flag, put_number, rule_flag};
 
 /// Encodes a set; [`decode`](super::decode) makes an equal one of the bytes.
 pub fn encode(rules: &RuleSet) -> Vec<u8> {
@@ -35,7 +35,7 @@ pub fn encode(rules: &RuleSet) -> Vec<u8> {
     for node in &rules.nodes {
         encoder.node(node, rules);
     }
-    encoder.finish()
+    encoder.finish(rules.modes)
 }
 
 #[derive(Default)]
@@ -48,7 +48,7 @@ struct Encoder<'a> {
 
 impl<'a> Encoder<'a> {
     fn node(&mut self, node: &'a Node, rules: &'a RuleSet) {
-        let rule = node.rule.and_then(|id| rules.rule(id));
+        let limits = || node.rule.into_iter().flat_map(|id| rules.limits_from(id));
         self.number(match node.parent {
             Parent::Domain(domain) => domain,
             Parent::Node(parent) => number(rules.domains.len()).saturating_add(parent),
@@ -58,24 +58,24 @@ impl<'a> Encoder<'a> {
             flag(node_flag::SHARE, node.share)
                 | flag(node_flag::METRIC_VALUE, node.metric_value)
                 | flag(node_flag::HAS_VALUE, node.value.is_some())
-                | flag(node_flag::HAS_RULE, rule.is_some()),
+                | flag(node_flag::HAS_RULE, node.rule.is_some()),
         );
         if let Some(value) = &node.value {
             self.text_number(value);
         }
-        if let Some(rule) = rule {
+        for rule in limits().filter_map(|id| rules.rule(id)) {
             self.rule(rule);
         }
     }
 
     fn rule(&mut self, rule: &'a Rule) {
         match rule.limit {
-            RuleLimit::Unlimited => self.body.push(UNLIMITED),
+            RuleLimit::Unlimited => self.number(UNLIMITED),
             RuleLimit::Limited {
                 requests_per_unit,
-                unit,
+                period,
             } => {
-                self.body.push(unit.code());
+                self.number(period.code());
                 self.number(requests_per_unit);
             }
         }
@@ -83,7 +83,13 @@ impl<'a> Encoder<'a> {
             flag(rule_flag::SHADOW_MODE, rule.shadow_mode)
                 | flag(rule_flag::QUOTA_MODE, rule.quota_mode)
                 | flag(rule_flag::DETAILED_METRIC, rule.detailed_metric)
-                | flag(rule_flag::HAS_METADATA, rule.metadata.is_some()),
+                | flag(rule_flag::HAS_METADATA, rule.metadata.is_some())
+                | flag(rule_flag::HAS_NEXT, rule.place.has_next)
+                | flag(
+                    rule_flag::SLIDING_WINDOW,
+                    rule.algorithm == Algorithm::SlidingWindow,
+                )
+                | flag(rule_flag::KEEPS_DENIED_UNCOUNTED, !rule.count_denied),
         );
         self.text_number(&rule.name);
         self.number(number(rule.replaces.len()));
@@ -116,8 +122,9 @@ impl<'a> Encoder<'a> {
         })
     }
 
-    fn finish(self) -> Vec<u8> {
-        let mut out = vec![VERSION];
+    fn finish(self, modes: Modes) -> Vec<u8> {
+        let modes = flag(mode_flag::SHADOW, modes.shadow) | flag(mode_flag::QUOTA, modes.quota);
+        let mut out = vec![VERSION, modes];
         put_number(&mut out, number(self.texts.len()));
         for text in self.texts {
             put_number(&mut out, number(text.len()));

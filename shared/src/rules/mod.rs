@@ -41,13 +41,13 @@ mod stats;
 mod tests;
 mod wire;
 
-pub use compile::{CompileError, DEPTH_MAX, DESCRIPTORS_MAX};
+pub use compile::{CompileError, DEPTH_MAX, DESCRIPTORS_MAX, LIMITS_MAX};
 pub use decode::{DecodeError, decode};
 #[cfg(feature = "yaml")]
 pub use diff::{Change, ChangeKind, Counters, OrderChange, RulesDiff, Side, diff};
 pub use encode::encode;
 #[cfg(feature = "yaml")]
 pub use explain::{Candidate, End, Explanation, Missed, NodeId, RuleNode, Step, Verdict};
-pub use rule::{Origin, Rule, RuleId, RuleLimit};
+pub use rule::{Algorithm, Modes, Origin, Rule, RuleId, RuleLimit};
 pub use set::{DomainId, Lookup, Match, RulePath, RuleSet};
 pub use stats::assign_stats;

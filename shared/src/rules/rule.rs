@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::window::Unit;
+use crate::window::Period;
 
 /// Names a rule within its [`RuleSet`](super::RuleSet); it means nothing in another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,10 +23,44 @@ pub enum RuleLimit {
         /// Hits allowed in one window.
         requests_per_unit: u32,
         /// Length of the window.
-        unit: Unit,
+        period: Period,
     },
     /// Any number of hits, none of them counted.
     Unlimited,
+}
+
+/// How a rule's hits are held against its limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Algorithm {
+    /// The hits of the window that the clock is in.
+    #[default]
+    FixedWindow,
+    /// Those, and of the window before the share that lies within one length of now: as if its hits had
+    /// come evenly. Refused hits are not counted.
+    SlidingWindow,
+}
+
+impl Algorithm {
+    /// Every algorithm.
+    pub const ALL: [Self; 2] = [Self::FixedWindow, Self::SlidingWindow];
+
+    /// The algorithm as rules write it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FixedWindow => "fixed_window",
+            Self::SlidingWindow => "sliding_window",
+        }
+    }
+}
+
+/// What holds for all rules of a set, and for requests that no rule is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Modes {
+    /// Requests that are over pass all the same; the status of each descriptor stays as it is.
+    pub shadow: bool,
+    /// Every descriptor is a quota, also one that no limit applies to: a request is refused only when
+    /// all of its descriptors are over.
+    pub quota: bool,
 }
 
 /// Where a rule is written.
@@ -56,6 +90,10 @@ pub struct Rule {
     pub name: Arc<str>,
     /// Names of rules that do not apply to a request this one applies to.
     pub replaces: Box<[Arc<str>]>,
+    /// How hits are held against the limit.
+    pub algorithm: Algorithm,
+    /// Whether hits of a request that is refused, by this rule or by another one, are counted all the same.
+    pub count_denied: bool,
     /// Whether it only counts and never refuses.
     pub shadow_mode: bool,
     /// Whether it is one of several quotas, of which all have to be used up to refuse a request.
@@ -82,6 +120,10 @@ pub(super) struct Place {
     pub(super) shared_levels: u64,
     /// Bit per level from the top, set where `value_to_metric` was asked for.
     pub(super) metric_value_levels: u64,
+    /// How many limits of the same descriptor come before it.
+    pub(super) nth: u8,
+    /// Whether the rule after it is a further limit of the same descriptor.
+    pub(super) has_next: bool,
 }
 
 impl Rule {
@@ -91,6 +133,17 @@ impl Rule {
     /// the decision to see to.
     pub fn replaces(&self, other: &Self) -> bool {
         !other.name.is_empty() && self.replaces.contains(&other.name)
+    }
+
+    /// Whether its hits are counted only if it admits them: whether they are is to be known before they
+    /// are added.
+    pub fn is_gated(&self) -> bool {
+        !self.count_denied || self.algorithm == Algorithm::SlidingWindow
+    }
+
+    /// How many limits of the same descriptor come before it.
+    pub fn position(&self) -> usize {
+        self.place.nth.into()
     }
 
     /// Levels, as bits from the lowest for the first entry, at which all values that match the rule's

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::index::Index;
 use super::pattern::Pattern;
-use super::rule::{Rule, RuleId};
+use super::rule::{Modes, Rule, RuleId};
 use crate::descriptor::Entry;
 
 /// Siblings up to which comparing one after the other is faster than hashing.
@@ -32,6 +32,7 @@ pub struct RuleSet {
     pub(super) patterns: Box<[ValuePattern]>,
     pub(super) key_patterns: Box<[KeyPattern]>,
     pub(super) rules: Box<[Rule]>,
+    pub(super) modes: Modes,
 }
 
 /// What [`RuleSet::find`] found.
@@ -95,6 +96,7 @@ pub(super) struct Node {
     pub(super) share: bool,
     /// `value_to_metric`
     pub(super) metric_value: bool,
+    /// Its first limit; further ones follow it.
     pub(super) rule: Option<RuleId>,
     pub(super) children: Level,
 }
@@ -297,6 +299,24 @@ impl RuleSet {
         self.rules.get(id.0 as usize)
     }
 
+    /// The limit of the same descriptor that comes after this one in its list.
+    #[inline]
+    pub fn next_limit(&self, id: RuleId) -> Option<RuleId> {
+        let has_next = self.rule(id)?.place.has_next;
+        has_next.then(|| RuleId(id.0.saturating_add(1)))
+    }
+
+    /// This limit and those of the same descriptor after it.
+    pub fn limits_from(&self, id: RuleId) -> impl Iterator<Item = RuleId> {
+        std::iter::successors(Some(id), |&id| self.next_limit(id))
+    }
+
+    /// What holds for all requests under these rules.
+    #[inline]
+    pub fn modes(&self) -> Modes {
+        self.modes
+    }
+
     /// All rules in file order.
     pub fn rules(&self) -> impl ExactSizeIterator<Item = (RuleId, &Rule)> {
         self.rules
@@ -331,7 +351,7 @@ impl RuleSet {
     }
 
     /// Where a rule stands, for people and as a label of metrics: `edge.remote_address_10.*`, the
-    /// domain and every level's key and value.
+    /// domain and every level's key and value; `#2` follows for the second limit of a descriptor.
     pub fn path(&self, id: RuleId) -> RulePath<'_> {
         RulePath { rules: self, id }
     }
@@ -364,6 +384,7 @@ impl Default for RuleSet {
             patterns: Box::default(),
             key_patterns: Box::default(),
             rules: Box::default(),
+            modes: Modes::default(),
         }
     }
 }
@@ -393,7 +414,10 @@ impl fmt::Display for RulePath<'_> {
                 write!(f, "_{value}")?;
             }
         }
-        Ok(())
+        match rule.place.nth {
+            0 => Ok(()),
+            nth => write!(f, "#{}", u16::from(nth) + 1),
+        }
     }
 }
 

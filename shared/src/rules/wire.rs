@@ -3,7 +3,14 @@
 use super::decode::DecodeError;
 
 /// Version of the encoding, its first byte. Another version is refused, never guessed at.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
+
+/// Bits of the modes.
+pub(super) mod mode_flag {
+    pub(crate) const SHADOW: u8 = 1;
+    pub(crate) const QUOTA: u8 = 1 << 1;
+    pub(crate) const ALL: u8 = SHADOW | QUOTA;
+}
 
 /// Bits of a descriptor's flags.
 pub(super) mod node_flag {
@@ -20,11 +27,21 @@ pub(super) mod rule_flag {
     pub(crate) const QUOTA_MODE: u8 = 1 << 1;
     pub(crate) const DETAILED_METRIC: u8 = 1 << 2;
     pub(crate) const HAS_METADATA: u8 = 1 << 3;
-    pub(crate) const ALL: u8 = SHADOW_MODE | QUOTA_MODE | DETAILED_METRIC | HAS_METADATA;
+    /// Another rule of the same descriptor follows.
+    pub(crate) const HAS_NEXT: u8 = 1 << 4;
+    pub(crate) const SLIDING_WINDOW: u8 = 1 << 5;
+    pub(crate) const KEEPS_DENIED_UNCOUNTED: u8 = 1 << 6;
+    pub(crate) const ALL: u8 = SHADOW_MODE
+        | QUOTA_MODE
+        | DETAILED_METRIC
+        | HAS_METADATA
+        | HAS_NEXT
+        | SLIDING_WINDOW
+        | KEEPS_DENIED_UNCOUNTED;
 }
 
-/// Code of a rule without a limit, where others have the code of their unit.
-pub(super) const UNLIMITED: u8 = 0;
+/// Code of a rule without a limit, where others have the code of their period.
+pub(super) const UNLIMITED: u32 = 0;
 
 /// Appends a number in as few bytes as it needs: seven bits a byte, lowest first, the eighth bit set
 /// on all but the last.

@@ -129,7 +129,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         let contradicts =
             |word: u64, expected: u64| words::life_of(word) == life && word != expected;
         !contradicts(identity, words::identity(life, key.fingerprint))
-            && !contradicts(shape, words::shape(life, key.fingerprint, key.unit))
+            && !contradicts(shape, words::shape(life, key.fingerprint, key.period))
     }
 
     /// Whether a live slot's life is over, so that nothing can be counted in it any more.
@@ -146,15 +146,16 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     /// between must not pass for one in the future.
     fn expired(&self, slot: &Slot<W>, control: Control, local: u64, now_s: u64) -> bool {
         let shape = slot.shape.load(Ordering::Relaxed);
-        // A shape of another life, or a unit that no version wrote, is damage; nobody finds the slot,
+        // A shape of another life, or a period that no version wrote, is damage; nobody finds the slot,
         // so nobody counts there. (Or the slot has moved on: whoever takes it finds that out.)
-        let Some(unit) = words::unit_of(shape).filter(|_| words::life_of(shape) == control.life())
+        let Some(period) =
+            words::period_of(shape).filter(|_| words::life_of(shape) == control.life())
         else {
             return true;
         };
-        let current = unit.window_at(now_s).number();
+        let current = period.window_at(now_s).number();
         // A window further ahead than the next was counted before the clock was set back, or left by
-        // a key of a shorter unit; it would keep the slot until the clock gets there.
+        // a key of a shorter period; it would keep the slot until the clock gets there.
         let old = |word: u64| match Count::from_word(word) {
             Count::Hits { window, .. } => window.abs_diff(current) > 1,
             Count::Ended(_) => true,
@@ -305,7 +306,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     fn prepare(&self, key: &Key, place: Candidate, clock: &impl Clock) -> bool {
         let slot = &self.slots[place.index];
         let life = place.control.life();
-        let window = key.unit.window_at(clock.now_s()).number();
+        let window = key.period.window_at(clock.now_s()).number();
         let start = Count::Hits { window, count: 0 };
         // Words of this life are right already, whoever wrote them.
         let of_this_life = |word: u64| words::life_of(word) == life;
@@ -324,7 +325,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             slot,
             place,
             &slot.shape,
-            words::shape(life, key.fingerprint, key.unit),
+            words::shape(life, key.fingerprint, key.period),
             of_this_life,
         ) && self.settle(slot, place, &slot.previous, nothing, cleared)
             && self.settle(slot, place, &slot.remote[0], nothing, cleared)

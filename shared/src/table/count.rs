@@ -1,7 +1,7 @@
 //! Counting in a slot: the hot path.
 
 use super::words::Count;
-use super::{CountError, Counted, Key, Located, Place, Table};
+use super::{CountError, Counted, Gate, Key, Located, Open, Place, Slot, Table, Tally};
 use crate::clock::Clock;
 use crate::sync::{Ordering, Word};
 use crate::window::Window;
@@ -39,14 +39,35 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         clock: &impl Clock,
         on_claim: impl Fn(usize, super::words::Life),
     ) -> Result<Counted, CountError> {
+        self.count_if(key, addend, now_s, clock, &Open, on_claim)
+    }
+
+    /// As [`Self::count`], if the gate admits the hits; else what is counted stays as it is, and a key
+    /// that nothing was counted for gets no slot.
+    ///
+    /// # Errors
+    /// [`CountError`]; nothing was counted then.
+    #[inline]
+    pub fn count_if<G: Gate>(
+        &self,
+        key: &Key,
+        addend: u64,
+        now_s: u64,
+        clock: &impl Clock,
+        gate: &G,
+        on_claim: impl Fn(usize, super::words::Life),
+    ) -> Result<Counted, CountError> {
         let mut found = self.find(key);
         for _ in 0..super::claim::ATTEMPTS_MAX {
             let located = match found.take() {
                 Some(located) => located,
-                None if addend == 0 => return Ok(Self::nothing(key, now_s)),
+                None if addend == 0 => return Ok(Self::nothing(key, now_s, gate)),
+                None if !G::IS_OPEN && Self::nothing(key, now_s, gate).refused => {
+                    return Ok(Self::nothing(key, now_s, gate));
+                }
                 None => self.claim(key, clock, &on_claim)?,
             };
-            match self.add(key, located, addend, now_s, clock) {
+            match self.add(key, located, addend, now_s, clock, gate) {
                 Added::Counted(counted) => return Ok(counted),
                 Added::Contended => return Err(CountError::Contended),
                 // The slot's life is over: the key needs another.
@@ -57,28 +78,37 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     }
 
     /// What a key without a slot has counted.
-    fn nothing(key: &Key, now_s: u64) -> Counted {
+    fn nothing(key: &Key, now_s: u64, gate: &impl Gate) -> Counted {
+        let window = key.period.window_at(now_s);
+        let tally = Tally {
+            window,
+            current: 0,
+            previous: 0,
+        };
         Counted {
-            window: key.unit.window_at(now_s),
+            window,
             before: 0,
             after: 0,
             remote: 0,
+            previous: 0,
+            refused: !gate.admits(&tally),
             slot: None,
         }
     }
 
     /// Adds to a slot that was found to be the key's, as long as it still is.
     #[inline]
-    fn add(
+    fn add<G: Gate>(
         &self,
         key: &Key,
         located: Located,
-        addend: u64,
+        mut addend: u64,
         now_s: u64,
         clock: &impl Clock,
+        gate: &G,
     ) -> Added {
         let slot = &self.slots[located.index];
-        let mut window = key.unit.window_at(now_s);
+        let mut window = key.period.window_at(now_s);
         for _ in 0..ATTEMPTS_MAX {
             // Acquire, pairs with COUNT and END: if the word is from a later life, the next load sees
             // that life's control word.
@@ -101,7 +131,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                 } if counted > window.number() => {
                     // Did this thread sleep, or was the clock set back? Only a reading made after the
                     // word was loaded can tell.
-                    window = key.unit.window_at(clock.now_s());
+                    window = key.period.window_at(clock.now_s());
                     if window.number() >= counted {
                         continue;
                     }
@@ -121,6 +151,16 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                     0
                 }
             };
+            let mut previous = 0;
+            let mut refused = false;
+            if !G::IS_OPEN {
+                let tally = Self::tally(slot, found, window, before);
+                previous = tally.previous;
+                refused = !gate.admits(&tally);
+                if refused {
+                    addend = 0;
+                }
+            }
             let after = u64::from(before).saturating_add(addend);
             if addend > 0 {
                 let count = u32::try_from(after).unwrap_or(u32::MAX);
@@ -146,6 +186,8 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                 before: u64::from(before),
                 after,
                 remote: u64::from(Count::from_word(remote).within(window.number())),
+                previous,
+                refused,
                 slot: Some(Place {
                     index: located.index,
                     life: located.control.life(),
@@ -153,6 +195,27 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             });
         }
         Added::Contended
+    }
+
+    /// What is counted for the key of a slot whose local word is `found`, with `before` hits in `window`.
+    ///
+    /// If the slot moves on meanwhile, the count of the previous window may be missing or that of an
+    /// earlier one; then `found` is out of date, and whoever adds by it starts over.
+    fn tally(slot: &Slot<W>, found: u64, window: Window, before: u32) -> Tally {
+        let within = |word: u64, number: u32| u64::from(Count::from_word(word).within(number));
+        let remote = |number: u32| within(slot.remote(number).load(Ordering::Relaxed), number);
+        let mut previous = 0;
+        if let Some(ended) = window.number().checked_sub(1) {
+            // Acquire, pairs with KEEP. The count is in the local word until the slot moves on, and was
+            // kept before it did.
+            let kept = within(slot.previous.load(Ordering::Acquire), ended);
+            previous = kept.max(within(found, ended)) + remote(ended);
+        }
+        Tally {
+            window,
+            current: u64::from(before) + remote(window.number()),
+            previous,
+        }
     }
 
     /// Keeps the final count of the window that `found` is about, before the slot moves on to

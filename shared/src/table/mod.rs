@@ -19,6 +19,7 @@
 mod claim;
 mod count;
 pub mod dirty;
+mod gate;
 mod probe;
 mod remote;
 mod slot;
@@ -26,7 +27,8 @@ pub mod words;
 
 use crate::fingerprint::Fingerprint;
 use crate::sync::{AtomicWord, Ordering, Word};
-use crate::window::{Unit, Window};
+use crate::window::{Period, Window};
+pub use gate::{Gate, Open, Tally};
 use probe::Probe;
 pub use slot::Slot;
 use words::{Control, Count, Life, State};
@@ -34,13 +36,13 @@ use words::{Control, Count, Life, State};
 /// Slots in a bucket; a key may live in two buckets.
 pub const BUCKET_SLOTS: usize = 16;
 
-/// A key and the unit it is counted in. The unit is part of what the fingerprint was made from.
+/// A key and the period it is counted in. The period is part of what the fingerprint was made from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The key's identity.
     pub fingerprint: Fingerprint,
     /// The length of its windows.
-    pub unit: Unit,
+    pub period: Period,
 }
 
 /// The outcome of counting.
@@ -54,6 +56,10 @@ pub struct Counted {
     pub after: u64,
     /// What peers have reported for that window.
     pub remote: u64,
+    /// Hits in the window before that one, here and by peers; 0 when no gate had to look at them.
+    pub previous: u64,
+    /// Whether the gate did not admit the hits, so that they were not added.
+    pub refused: bool,
     /// The slot counted in; `None` when the key has none and nothing was to be added.
     pub slot: Option<Place>,
 }
@@ -153,7 +159,7 @@ impl<'r, W: Word, const BUCKET: usize> Table<'r, W, BUCKET> {
         // Relaxed: the caller's acquire of the control word ordered these; words of another life do
         // not compare equal.
         slot.identity.load(Ordering::Relaxed) == words::identity(life, key.fingerprint)
-            && slot.shape.load(Ordering::Relaxed) == words::shape(life, key.fingerprint, key.unit)
+            && slot.shape.load(Ordering::Relaxed) == words::shape(life, key.fingerprint, key.period)
     }
 
     /// Reads a slot, if it is live, for people and for the daemon; never writes.
@@ -189,7 +195,7 @@ impl<'r, W: Word, const BUCKET: usize> Table<'r, W, BUCKET> {
         Some(SlotReading {
             key: Key {
                 fingerprint: words::fingerprint(control, identity, shape),
-                unit: words::unit_of(shape)?,
+                period: words::period_of(shape)?,
             },
             life,
             local,

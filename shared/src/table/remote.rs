@@ -66,7 +66,11 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             if slot.control.load(Ordering::Relaxed) != located.control.word() {
                 return Err(Moved);
             }
-            let newest = key.unit.window_at(clock.now_s()).number().saturating_add(1);
+            let newest = key
+                .period
+                .window_at(clock.now_s())
+                .number()
+                .saturating_add(1);
             if let Count::Hits {
                 window: there,
                 count,
@@ -100,7 +104,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         if slot.control.load(Ordering::Relaxed) != located.control.word() {
             return Err(Moved);
         }
-        let current = key.unit.window_at(clock.now_s()).number();
+        let current = key.period.window_at(clock.now_s()).number();
         match Count::from_word(found) {
             Count::Ended(life) if life == located.control.life() => return Err(Moved),
             // Good for this window and the next.
@@ -108,7 +112,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                 return Ok(true);
             }
             Count::Hits { window, .. } if window + 1 == current => {
-                let current = key.unit.window(current);
+                let current = key.period.window(current);
                 if !self.keep_previous(located, found, current)? {
                     return Ok(false);
                 }

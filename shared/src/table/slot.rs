@@ -10,7 +10,7 @@ pub struct Slot<W = AtomicWord> {
     pub(super) control: W,
     /// Life and 50 more bits of the fingerprint.
     pub(super) identity: W,
-    /// Life, the last 30 bits of the fingerprint and the unit.
+    /// Life, the last 30 bits of the fingerprint and the period.
     pub(super) shape: W,
     /// This host's hits in the newest window it saw: [`super::words::Count`].
     pub(super) local: W,

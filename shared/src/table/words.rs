@@ -1,7 +1,7 @@
 //! How a slot's words are packed. Nothing here touches memory: numbers in, numbers out.
 
 use crate::fingerprint::Fingerprint;
-use crate::window::Unit;
+use crate::window::Period;
 
 /// Bits of a slot's life number. It wraps after 16,384 claims of a slot; a claim that counted holds it
 /// for two windows at least, so a thread would have to sleep for hours between two instructions to
@@ -111,9 +111,9 @@ pub const fn identity(life: Life, key: Fingerprint) -> u64 {
     (life.0 << 50) | ((key.high & 0xFFFF) << 34) | (key.low >> 30)
 }
 
-/// The shape word: life (14 bits), the last 30 bits of the fingerprint, unit code (20 bits).
-pub const fn shape(life: Life, key: Fingerprint, unit: Unit) -> u64 {
-    (life.0 << 50) | ((key.low & 0x3FFF_FFFF) << 20) | unit.code() as u64
+/// The shape word: life (14 bits), the last 30 bits of the fingerprint, code of the period (20 bits).
+pub const fn shape(life: Life, key: Fingerprint, period: Period) -> u64 {
+    (life.0 << 50) | ((key.low & 0x3FFF_FFFF) << 20) | period.code() as u64
 }
 
 /// The life that wrote an identity or shape word.
@@ -121,12 +121,12 @@ pub const fn life_of(word: u64) -> Life {
     Life(word >> 50)
 }
 
-/// The unit in a shape word; `None` when the word is no shape any version wrote.
-pub fn unit_of(shape: u64) -> Option<Unit> {
-    u8::try_from(shape & 0xF_FFFF)
-        .ok()
-        .and_then(Unit::from_code)
+/// The period in a shape word; `None` when the word is no shape any version wrote.
+pub fn period_of(shape: u64) -> Option<Period> {
+    Period::from_code(low_half(shape & 0xF_FFFF))
 }
+
+const _: () = assert!(Period::CODE_BITS <= 20);
 
 /// Puts the fingerprint back together from a slot's three words.
 pub const fn fingerprint(control: Control, identity: u64, shape: u64) -> Fingerprint {
@@ -205,6 +205,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::window::Unit;
 
     fn life(number: u64) -> Life {
         Life(number & LIFE_MASK)
@@ -212,17 +213,18 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_fingerprint_survives_packing(high: u64, low: u64, number: u64) {
+        fn a_fingerprint_survives_packing(high: u64, low: u64, number: u64, weeks in 1..500_u32) {
             let key = Fingerprint { high, low };
             let life = life(number);
+            let period = Period::new(Unit::Week, weeks).unwrap();
             let control = Control::new(State::Live, life, key);
-            let (identity, shape) = (identity(life, key), shape(life, key, Unit::Week));
+            let (identity, shape) = (identity(life, key), shape(life, key, period));
             prop_assert_eq!(fingerprint(control, identity, shape), key);
             prop_assert!(control.tags(key));
             prop_assert_eq!(control.life(), life);
             prop_assert_eq!(life_of(identity), life);
             prop_assert_eq!(life_of(shape), life);
-            prop_assert_eq!(unit_of(shape), Some(Unit::Week));
+            prop_assert_eq!(period_of(shape), Some(period));
         }
 
         #[test]

@@ -1,17 +1,32 @@
-//! Reading the cases. The file says at its top what each field means.
+//! Reading the cases. The files say at their top what each field means.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, ensure};
 use serde::Deserialize;
 
-const FILE: &str = include_str!("../../conformance/ratelimit.yaml");
+/// The files of cases: name and text.
+pub const FILES: [(&str, &str); 2] = [
+    (
+        "conformance/ratelimit.yaml",
+        include_str!("../../conformance/ratelimit.yaml"),
+    ),
+    (
+        "conformance/hivemind.yaml",
+        include_str!("../../conformance/hivemind.yaml"),
+    ),
+];
 
-/// All cases of the file.
+/// All cases of all files.
 ///
 /// # Errors
 ///
-/// When the file is not what it should be, down to a field nobody knows.
+/// When a file is not what it should be, down to a field nobody knows.
 pub fn cases() -> anyhow::Result<Vec<Case>> {
-    let cases: Vec<Case> = yaml_serde::from_str(FILE).context("conformance/ratelimit.yaml")?;
+    let mut cases: Vec<Case> = Vec::new();
+    for (name, text) in FILES {
+        cases.extend(yaml_serde::from_str::<Vec<Case>>(text).context(name)?);
+    }
     for case in &cases {
         let is_run = !case.steps.is_empty();
         ensure!(
@@ -34,6 +49,9 @@ pub struct Case {
     /// Whether several files may hold rules of one domain.
     #[serde(default)]
     pub merge_domains: bool,
+    /// Settings of `rate_limiting` in meshd's service file, beyond the defaults.
+    #[serde(default)]
+    pub settings: BTreeMap<String, bool>,
     /// Requests in order; none when the files are to be refused.
     #[serde(default)]
     pub steps: Vec<Step>,
@@ -105,16 +123,11 @@ pub struct Expect {
     pub overall: String,
     /// One for each descriptor, in their order.
     pub statuses: Vec<ExpectStatus>,
-    /// `{}`: no response headers.
-    pub headers: Option<Empty>,
-    /// `{}`: no dynamic metadata.
-    pub metadata: Option<Empty>,
+    /// The response headers; `*` stands for any value.
+    pub headers: Option<BTreeMap<String, String>>,
+    /// The field `metadata` of the dynamic metadata; `{}`: there is none.
+    pub metadata: Option<serde_json::Value>,
 }
-
-/// A mapping without anything in it.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Empty {}
 
 /// What is said about a descriptor.
 #[derive(Clone, Debug, Deserialize)]
@@ -138,6 +151,9 @@ pub struct ExpectLimit {
     pub requests_per_unit: u32,
     /// The unit's name in the API.
     pub unit: String,
+    /// How many of it a window has.
+    #[serde(default = "once")]
+    pub unit_multiplier: u32,
     /// The rule's name, when the case is about it.
     pub name: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! A meshd that has the rules of all cases, for the backends that need a running one.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -23,12 +24,16 @@ pub(super) struct Daemon {
 }
 
 impl Daemon {
-    /// Starts a meshd with the rules of all cases that have steps; no two of them share a domain.
+    /// Starts a meshd with these settings of `rate_limiting` and the rules of all cases that have steps; no
+    /// two of them share a domain.
     ///
     /// # Errors
     ///
     /// With meshd's own words when it does not start.
-    pub(super) async fn start(cases: &[Case]) -> anyhow::Result<Self> {
+    pub(super) async fn start(
+        cases: &[Case],
+        settings: &BTreeMap<String, bool>,
+    ) -> anyhow::Result<Self> {
         let scratch = Scratch::new()?;
         let rules = scratch.file("rules");
         fs::create_dir(&rules)?;
@@ -38,6 +43,10 @@ impl Daemon {
         let mut plan = Plan::new(&harness::tools()?.binaries.meshd, scratch.region(), rules);
         // The other cases have domains of their own: to them it makes no difference.
         plan.merge_domains = true;
+        plan.rate_limiting = settings
+            .iter()
+            .map(|(name, value)| (name.clone(), (*value).into()))
+            .collect();
         xtask::window::wait_for_room(Unit::Hour, ROOM).await;
         let meshd = Meshd::start(&plan, scratch.dir()).await?;
         Ok(Self { meshd, scratch })

@@ -8,7 +8,7 @@ use hivemind_shared::clock::ManualClock;
 use hivemind_shared::decision::{AppliedLimit, Code, Decision, Limiter, Status};
 use hivemind_shared::descriptor::{Descriptor, Entry, LimitOverride};
 use hivemind_shared::region::{OwnedRegion, RegionOptions};
-use hivemind_shared::rules::{RuleSet, assign_stats, source};
+use hivemind_shared::rules::{Modes, RuleSet, assign_stats, source};
 use hivemind_shared::window::Unit;
 use hivemind_shared::yaml::{Problems, Source};
 use xtask::scratch::Scratch;
@@ -122,7 +122,7 @@ impl Backend for DecisionBackend {
             statuses: Some(statuses.collect()),
             // The service's business.
             headers: None,
-            has_metadata: None,
+            metadata: None,
             summary: None,
         })
     }
@@ -147,8 +147,16 @@ fn load(case: &Case) -> Result<RuleSet, Problems> {
     let sources: Vec<Source> = case.config.iter().zip(1..).map(named).collect();
     let options = source::Options {
         merge_domains: case.merge_domains,
+        modes: Modes {
+            shadow: setting(case, "shadow_mode"),
+            quota: setting(case, "quota_mode"),
+        },
     };
     source::parse(&sources, &options).map(|loaded| loaded.rules)
+}
+
+fn setting(case: &Case, name: &str) -> bool {
+    case.settings.get(name).copied().unwrap_or_default()
 }
 
 /// Without a unit it is none, and the configured rule applies.
@@ -165,7 +173,7 @@ fn answer_status(decision: &Decision, status: &Status) -> AnswerStatus {
         let name = decision.limit_name(&limit).to_owned();
         (
             limit.requests_per_unit,
-            limit.unit.name().to_uppercase(),
+            limit.period.unit().name().to_uppercase(),
             name,
         )
     };

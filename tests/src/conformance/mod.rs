@@ -1,5 +1,4 @@
-//! The conformance cases of `conformance/ratelimit.yaml`, and the ways into Hivemind that are held to
-//! them.
+//! The cases in `conformance/`, and the ways into Hivemind that are held to them.
 //!
 //! A [`Backend`] is one way in: the decision alone, the Rate Limit Service of a running meshd, or the
 //! module in an Envoy. [`run`] puts the cases to it and compares; a case that a backend cannot be asked
@@ -15,7 +14,7 @@ mod service;
 mod summary;
 
 pub use case::{
-    Case, Descriptor, Empty, Expect, ExpectError, ExpectLimit, ExpectStatus, Limit, Step, cases,
+    Case, Descriptor, Expect, ExpectError, ExpectLimit, ExpectStatus, FILES, Limit, Step, cases,
 };
 pub use decision::DecisionBackend;
 pub use module::{Decided, ModuleBackend};

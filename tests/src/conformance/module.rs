@@ -1,6 +1,7 @@
 //! The module in a real Envoy, asked over HTTP. One Envoy has the routes, and one meshd the rules, of all
 //! cases.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
@@ -52,7 +53,7 @@ impl ModuleBackend {
     /// With their own words when meshd or Envoy does not start.
     pub async fn start(cases: &[Case]) -> anyhow::Result<Self> {
         let tools = harness::tools()?;
-        let daemon = Daemon::start(cases).await?;
+        let daemon = Daemon::start(&with_defaults(cases), &BTreeMap::new()).await?;
         let upstream = Upstream::start().await?;
         let routes = Routes::new(cases.iter().filter(|case| inapplicable(case).is_none()));
         let bootstrap = routes.bootstrap(&daemon.scratch.region(), upstream.address());
@@ -147,6 +148,9 @@ impl Backend for ModuleBackend {
     }
 }
 
+/// The one meshd behind the module has the defaults.
+const OTHER_SETTINGS: &str = "the meshd beside the module has the default settings";
+
 const OK: &str = "OK";
 
 const OVER_LIMIT: &str = "OVER_LIMIT";
@@ -156,9 +160,16 @@ const NO_FILES: &str = "meshd refuses files, before a module sees their rules";
 fn inapplicable(case: &Case) -> Option<&'static str> {
     if case.expect_invalid.is_some() {
         Some(NO_FILES)
+    } else if !case.settings.is_empty() {
+        Some(OTHER_SETTINGS)
     } else {
         obstacle(case)
     }
+}
+
+fn with_defaults(cases: &[Case]) -> Vec<Case> {
+    let has_none = |case: &&Case| case.settings.is_empty();
+    cases.iter().filter(has_none).cloned().collect()
 }
 
 /// What a response says about the decision.
@@ -174,7 +185,7 @@ fn answer(status: StatusCode, headers: &HeaderMap) -> anyhow::Result<Answer> {
         // Envoy's headers do not tell them apart, nor what a service would add.
         statuses: None,
         headers: None,
-        has_metadata: None,
+        metadata: None,
         summary: Some(Summary::read(headers)?),
     })
 }

@@ -37,10 +37,10 @@ pub struct Answer {
     pub overall: String,
     /// One for each descriptor, in their order.
     pub statuses: Option<Vec<AnswerStatus>>,
-    /// How many headers the response is to get.
-    pub headers: Option<usize>,
-    /// Whether there is dynamic metadata.
-    pub has_metadata: Option<bool>,
+    /// The headers the response is to get.
+    pub headers: Option<BTreeMap<String, String>>,
+    /// The field `metadata` of the dynamic metadata, `{}` where there is none.
+    pub metadata: Option<serde_json::Value>,
     /// What the statuses come to, where only that is told.
     pub summary: Option<Summary>,
 }
@@ -188,14 +188,26 @@ fn compare_answer(expect: &Expect, answer: &Answer) -> Result<(), String> {
                 .map_err(|mismatch| format!("status {number}: {mismatch}"))?;
         }
     }
-    if let (Some(_), Some(headers)) = (expect.headers, answer.headers) {
-        same("number of response headers", &0, &headers)?;
+    if let (Some(expect), Some(headers)) = (&expect.headers, &answer.headers) {
+        compare_headers(expect, headers)?;
     }
-    if let (Some(_), Some(has_metadata)) = (expect.metadata, answer.has_metadata) {
-        same("presence of metadata", &false, &has_metadata)?;
+    if let (Some(expect), Some(metadata)) = (&expect.metadata, &answer.metadata) {
+        same("metadata", expect, metadata)?;
     }
     if let Some(summary) = &answer.summary {
         summary::compare(&expect.statuses, summary)?;
+    }
+    Ok(())
+}
+
+fn compare_headers(
+    expect: &BTreeMap<String, String>,
+    headers: &BTreeMap<String, String>,
+) -> Result<(), String> {
+    let names = |headers: &BTreeMap<String, String>| headers.keys().cloned().collect::<Vec<_>>();
+    same("names of response headers", &names(expect), &names(headers))?;
+    for (name, value) in expect.iter().filter(|(_, value)| *value != "*") {
+        same(name, &Some(value), &headers.get(name))?;
     }
     Ok(())
 }
@@ -295,8 +307,8 @@ mod tests {
         let mut backend = Fixed(Answer {
             overall: "OK".to_owned(),
             statuses: Some(vec![status]),
-            headers: Some(1),
-            has_metadata: Some(true),
+            headers: Some([("a".to_owned(), "1".to_owned())].into()),
+            metadata: Some(serde_json::json!({"a": 1})),
             summary: None,
         });
         let right = "{code: OK, limit: {requests_per_unit: 3, unit: HOUR, name: n}, remaining: 2, reset_max: 60}";
@@ -341,7 +353,7 @@ mod tests {
             overall: String::new(),
             statuses: None,
             headers: None,
-            has_metadata: None,
+            metadata: None,
             summary: None,
         });
         let report = run(&mut backend, &[case("merge_domains: true\n")]).await;

@@ -1,5 +1,6 @@
 //! The Rate Limit Service of a running meshd, asked over gRPC. One meshd has the rules of all cases.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -26,28 +27,45 @@ use crate::harness;
 /// The exit status of a program whose rules are wrong.
 const RULES_REFUSED: i32 = 65;
 
-/// Asks a meshd.
+/// Asks one meshd for each group of cases with the same settings.
 #[derive(Debug)]
 pub struct ServiceBackend {
+    sites: Vec<Site>,
+    /// The one that has the present case.
+    current: usize,
+}
+
+#[derive(Debug)]
+struct Site {
+    settings: BTreeMap<String, bool>,
     client: RateLimitServiceClient<Channel>,
     daemon: Daemon,
 }
 
 impl ServiceBackend {
-    /// Starts a meshd with the rules of all cases that have steps.
+    /// Starts them with the rules of all their cases that have steps.
     ///
     /// # Errors
     ///
     /// With meshd's own words when it does not start.
     pub async fn start(cases: &[Case]) -> anyhow::Result<Self> {
-        let daemon = Daemon::start(cases).await?;
-        let channel = Endpoint::from_shared(format!("http://{}", daemon.meshd.grpc()))?
-            .connect()
-            .await?;
-        Ok(Self {
-            client: RateLimitServiceClient::new(channel),
-            daemon,
-        })
+        let mut groups: BTreeMap<&BTreeMap<String, bool>, Vec<Case>> = BTreeMap::new();
+        for case in cases {
+            groups.entry(&case.settings).or_default().push(case.clone());
+        }
+        let mut sites = Vec::new();
+        for (settings, cases) in groups {
+            let daemon = Daemon::start(&cases, settings).await?;
+            let channel = Endpoint::from_shared(format!("http://{}", daemon.meshd.grpc()))?
+                .connect()
+                .await?;
+            sites.push(Site {
+                settings: settings.clone(),
+                client: RateLimitServiceClient::new(channel),
+                daemon,
+            });
+        }
+        Ok(Self { sites, current: 0 })
     }
 }
 
@@ -56,8 +74,14 @@ impl Backend for ServiceBackend {
         None
     }
 
-    async fn prepare(&mut self, _: &Case) -> anyhow::Result<()> {
+    async fn prepare(&mut self, case: &Case) -> anyhow::Result<()> {
         // The rules are loaded, and no other case has its domains.
+        let has_it = |site: &Site| site.settings == case.settings;
+        self.current = self
+            .sites
+            .iter()
+            .position(has_it)
+            .context("no such meshd")?;
         Ok(())
     }
 
@@ -67,7 +91,11 @@ impl Backend for ServiceBackend {
             descriptors: step.descriptors.iter().map(wire_descriptor).collect(),
             hits_addend: step.hits_addend,
         };
-        match self.client.should_rate_limit(request).await {
+        match self.sites[self.current]
+            .client
+            .should_rate_limit(request)
+            .await
+        {
             Ok(response) => Ok(answer(response.get_ref())),
             Err(status) => Err(Refusal {
                 code: format!("{:?}", status.code()).to_uppercase(),
@@ -82,7 +110,7 @@ impl Backend for ServiceBackend {
     }
 
     async fn refuse(&mut self, case: &Case) -> anyhow::Result<String> {
-        let dir = self.daemon.scratch.file(&case.name);
+        let dir = self.sites[0].daemon.scratch.file(&case.name);
         let rules = dir.join("rules");
         fs::create_dir_all(&rules)?;
         write_rules(&rules, "refused", &case.config)?;
@@ -127,10 +155,48 @@ fn answer(response: &RateLimitResponse) -> Answer {
     Answer {
         overall: response.overall_code().as_str_name().to_owned(),
         statuses: Some(response.statuses.iter().map(answer_status).collect()),
-        headers: Some(response.response_headers_to_add.len()),
-        has_metadata: Some(response.dynamic_metadata.is_some()),
+        headers: Some(
+            response
+                .response_headers_to_add
+                .iter()
+                .map(|header| (header.key.clone(), header.value.clone()))
+                .collect(),
+        ),
+        metadata: Some(metadata(response)),
         // What an Envoy makes of the answer.
         summary: None,
+    }
+}
+
+/// The field `metadata` of the dynamic metadata.
+fn metadata(response: &RateLimitResponse) -> serde_json::Value {
+    let fields = response.dynamic_metadata.as_ref().map(|it| &it.fields);
+    let field = fields.and_then(|fields| fields.get("metadata"));
+    field.map_or_else(|| serde_json::json!({}), json)
+}
+
+fn json(value: &prost_types::Value) -> serde_json::Value {
+    use prost_types::value::Kind;
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => serde_json::Value::Null,
+        // Whole numbers are written without a point in the cases.
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "compared with the original"
+        )]
+        Some(Kind::NumberValue(number)) if f64::from(*number as i32) == *number => {
+            (*number as i32).into()
+        }
+        Some(Kind::NumberValue(number)) => (*number).into(),
+        Some(Kind::StringValue(text)) => text.as_str().into(),
+        Some(Kind::BoolValue(value)) => (*value).into(),
+        Some(Kind::ListValue(list)) => list.values.iter().map(json).collect(),
+        Some(Kind::StructValue(fields)) => fields
+            .fields
+            .iter()
+            .map(|(key, value)| (key.clone(), json(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
     }
 }
 

@@ -150,7 +150,7 @@ fn compare_closest(
 
 fn window_s(limit: &ExpectLimit) -> Result<u32, String> {
     let unit = Unit::from_name(&limit.unit);
-    unit.map(Unit::seconds)
+    unit.map(|unit| unit.seconds() * limit.unit_multiplier)
         .ok_or_else(|| format!("the case has an unknown unit: {}", limit.unit))
 }
 

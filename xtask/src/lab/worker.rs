@@ -121,14 +121,14 @@ impl Worker {
             &mut bytes,
             key.domain.as_bytes(),
             &entries,
-            key.unit,
+            key.unit.into(),
             |_| None,
         );
         // By fingerprint: a key that peers reported has no label here.
         let fingerprint = region.hasher().fingerprint(bytes);
         let counter = region
             .counters(CoarseClock.now_s())
-            .find(|it| it.fingerprint == fingerprint && it.unit == key.unit);
+            .find(|it| it.fingerprint == fingerprint && it.period == key.unit.into());
         Ok(counter.map_or_else(Counts::default, |it| Counts {
             local: it.local,
             remote: it.remote,

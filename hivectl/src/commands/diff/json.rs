@@ -1,6 +1,7 @@
 //! The differences for programs.
 
 use hivemind_shared::rules::{Change, ChangeKind, Counters, RuleId, RuleLimit, RulesDiff, Side};
+use hivemind_shared::window::Period;
 use serde::Serialize;
 
 use crate::rules::Rulebook;
@@ -43,6 +44,9 @@ struct RuleJson<'a> {
     unlimited: bool,
     requests_per_unit: Option<u32>,
     unit: Option<&'static str>,
+    unit_multiplier: Option<u32>,
+    algorithm: &'static str,
+    count_denied: bool,
     name: Option<&'a str>,
     replaces: Vec<&'a str>,
     shadow_mode: bool,
@@ -129,17 +133,20 @@ impl<'a> SideJson<'a> {
 impl<'a> RuleJson<'a> {
     fn of(book: &'a Rulebook, id: RuleId) -> Option<Self> {
         let rule = book.rules.rule(id)?;
-        let (requests_per_unit, unit) = match rule.limit {
+        let (requests_per_unit, period) = match rule.limit {
             RuleLimit::Limited {
                 requests_per_unit,
-                unit,
-            } => (Some(requests_per_unit), Some(unit.name())),
+                period,
+            } => (Some(requests_per_unit), Some(period)),
             RuleLimit::Unlimited => (None, None),
         };
         Some(Self {
             unlimited: rule.limit == RuleLimit::Unlimited,
             requests_per_unit,
-            unit,
+            unit: period.map(|period| period.unit().name()),
+            unit_multiplier: period.map(Period::multiplier),
+            algorithm: rule.algorithm.name(),
+            count_denied: rule.count_denied,
             name: Some(&*rule.name).filter(|name| !name.is_empty()),
             replaces: rule.replaces.iter().map(|name| &**name).collect(),
             shadow_mode: rule.shadow_mode,

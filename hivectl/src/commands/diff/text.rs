@@ -64,14 +64,23 @@ pub(super) fn write(
 
 /// A descriptor in one line.
 fn side_text(book: &Rulebook, side: Side) -> String {
-    let mut parts = match side.rule.and_then(|id| book.rules.rule(id)) {
-        None => vec!["no limit".to_owned()],
-        Some(rule) => {
-            let mut parts = vec![Amount(rule.limit).to_string()];
+    let limits = side
+        .rule
+        .into_iter()
+        .flat_map(|id| book.rules.limits_from(id))
+        .filter_map(|id| book.rules.rule(id));
+    let mut parts: Vec<String> = limits
+        .enumerate()
+        .flat_map(|(position, rule)| {
+            let and = if position > 0 { "and " } else { "" };
+            let mut parts = vec![format!("{and}{}", Amount(rule.limit))];
             parts.extend(settings(rule));
             parts
-        }
-    };
+        })
+        .collect();
+    if parts.is_empty() {
+        parts.push("no limit".to_owned());
+    }
     if let Some(node) = book.rules.rule_node(side.node) {
         for (name, is_set) in [
             ("share_threshold", node.share_threshold),

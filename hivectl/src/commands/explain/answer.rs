@@ -62,6 +62,8 @@ pub(super) struct RuleAnswer {
     pub(super) rule: hivemind_shared::rules::Rule,
     /// Whether the look-up went through a descriptor whose pattern stands for the value.
     pub(super) share_threshold: bool,
+    /// The limits after it in the descriptor's list, all of which hold as well.
+    pub(super) further: Vec<hivemind_shared::rules::Rule>,
 }
 
 impl<'a> Answer<'a> {
@@ -184,6 +186,11 @@ impl<'a> Question<'_, 'a> {
                     statistics: rules.statistics_path(id, entries),
                     rule: rules.rule(id)?.clone(),
                     share_threshold: rules.rule(id)?.shared_levels() != 0,
+                    further: rules
+                        .limits_from(id)
+                        .skip(1)
+                        .filter_map(|id| rules.rule(id).cloned())
+                        .collect(),
                 })
             }),
             replaced_by,

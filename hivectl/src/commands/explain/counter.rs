@@ -6,7 +6,7 @@ use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::region::RegionView;
 use hivemind_shared::rules::{RuleId, RuleLimit, RuleSet};
 use hivemind_shared::table::Key;
-use hivemind_shared::window::Unit;
+use hivemind_shared::window::Period;
 
 /// A region that is looked into.
 pub(super) struct Live<'r> {
@@ -19,7 +19,7 @@ pub(super) struct Live<'r> {
 pub(super) struct CounterState {
     /// Key and value of each entry, and whether the value is a pattern that stands for the request's.
     pub(super) entries: Vec<(String, String, bool)>,
-    pub(super) unit: Unit,
+    pub(super) period: Period,
     pub(super) limit: u32,
     /// In a region.
     pub(super) live: Option<LiveState>,
@@ -46,7 +46,7 @@ impl CounterState {
     ) -> Option<Self> {
         let RuleLimit::Limited {
             requests_per_unit,
-            unit,
+            period,
         } = rules.rule(rule)?.limit
         else {
             return None;
@@ -63,10 +63,16 @@ impl CounterState {
         });
         let live = live.map(|live| {
             let mut bytes = Vec::new();
-            let bytes = key::write(&mut bytes, domain.as_bytes(), entries, unit, shared_value);
+            let bytes = key::write(&mut bytes, domain.as_bytes(), entries, period, shared_value);
             let fingerprint = live.region.key_hasher().fingerprint(bytes);
-            let counter = live.region.counter(&Key { fingerprint, unit }, live.now_s);
-            let window = unit.window_at(live.now_s);
+            let counter = live.region.counter(
+                &Key {
+                    fingerprint,
+                    period,
+                },
+                live.now_s,
+            );
+            let window = period.window_at(live.now_s);
             LiveState {
                 fingerprint,
                 window_start_s: window.start_s(),
@@ -77,7 +83,7 @@ impl CounterState {
         });
         Some(Self {
             entries: shown.collect(),
-            unit,
+            period,
             limit: requests_per_unit,
             live,
         })

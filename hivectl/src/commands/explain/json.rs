@@ -1,6 +1,7 @@
 //! The answer for programs.
 
-use hivemind_shared::rules::{End, RuleLimit};
+use hivemind_shared::rules::{End, Rule, RuleLimit};
+use hivemind_shared::window::Period;
 use serde::Serialize;
 
 use super::answer::{Answer, CandidateAnswer, DescriptorAnswer, RuleAnswer};
@@ -62,6 +63,9 @@ struct RuleJson<'a> {
     unlimited: bool,
     requests_per_unit: Option<u32>,
     unit: Option<&'static str>,
+    unit_multiplier: Option<u32>,
+    algorithm: &'static str,
+    count_denied: bool,
     name: Option<&'a str>,
     replaces: Vec<&'a str>,
     shadow_mode: bool,
@@ -69,6 +73,20 @@ struct RuleJson<'a> {
     share_threshold: bool,
     detailed_metric: bool,
     file: &'a str,
+    line: u32,
+    /// The limits after it in the descriptor's list.
+    further: Vec<FurtherJson<'a>>,
+}
+
+/// A further limit of the same descriptor.
+#[derive(Serialize)]
+struct FurtherJson<'a> {
+    requests_per_unit: Option<u32>,
+    unit: Option<&'static str>,
+    unit_multiplier: Option<u32>,
+    algorithm: &'static str,
+    count_denied: bool,
+    name: Option<&'a str>,
     line: u32,
 }
 
@@ -82,6 +100,7 @@ struct ReplacedJson<'a> {
 struct CounterJson<'a> {
     key: Vec<KeyJson<'a>>,
     unit: &'static str,
+    unit_multiplier: u32,
     limit: u32,
     /// Of the region; `null` where rules were read from files.
     live: Option<LiveJson>,
@@ -175,22 +194,44 @@ impl<'a> CandidateJson<'a> {
     }
 }
 
+fn amount(limit: RuleLimit) -> (Option<u32>, Option<Period>) {
+    match limit {
+        RuleLimit::Limited {
+            requests_per_unit,
+            period,
+        } => (Some(requests_per_unit), Some(period)),
+        RuleLimit::Unlimited => (None, None),
+    }
+}
+
+impl<'a> FurtherJson<'a> {
+    fn of(rule: &'a Rule) -> Self {
+        let (requests_per_unit, period) = amount(rule.limit);
+        Self {
+            requests_per_unit,
+            unit: period.map(|period| period.unit().name()),
+            unit_multiplier: period.map(Period::multiplier),
+            algorithm: rule.algorithm.name(),
+            count_denied: rule.count_denied,
+            name: Some(&*rule.name).filter(|name| !name.is_empty()),
+            line: rule.origin.line,
+        }
+    }
+}
+
 impl<'a> RuleJson<'a> {
     fn of(found: &'a RuleAnswer) -> Self {
         let rule = &found.rule;
-        let (requests_per_unit, unit) = match rule.limit {
-            RuleLimit::Limited {
-                requests_per_unit,
-                unit,
-            } => (Some(requests_per_unit), Some(unit.name())),
-            RuleLimit::Unlimited => (None, None),
-        };
+        let (requests_per_unit, period) = amount(rule.limit);
         Self {
             path: &found.path,
             statistics: &found.statistics,
             unlimited: rule.limit == RuleLimit::Unlimited,
             requests_per_unit,
-            unit,
+            unit: period.map(|period| period.unit().name()),
+            unit_multiplier: period.map(Period::multiplier),
+            algorithm: rule.algorithm.name(),
+            count_denied: rule.count_denied,
             name: Some(&*rule.name).filter(|name| !name.is_empty()),
             replaces: rule.replaces.iter().map(|name| &**name).collect(),
             shadow_mode: rule.shadow_mode,
@@ -199,6 +240,7 @@ impl<'a> RuleJson<'a> {
             detailed_metric: rule.detailed_metric,
             file: &rule.origin.file,
             line: rule.origin.line,
+            further: found.further.iter().map(FurtherJson::of).collect(),
         }
     }
 }
@@ -212,7 +254,8 @@ impl<'a> CounterJson<'a> {
         });
         Self {
             key: key.collect(),
-            unit: counter.unit.name(),
+            unit: counter.period.unit().name(),
+            unit_multiplier: counter.period.multiplier(),
             limit: counter.limit,
             live: counter.live.as_ref().map(|live| LiveJson {
                 fingerprint: live.fingerprint.to_string(),

@@ -113,6 +113,11 @@ fn write_result(
     for setting in settings(rule) {
         line("", setting);
     }
+    for further in &found.further {
+        let mut parts = vec![Amount(further.limit).to_string()];
+        parts.extend(settings(further));
+        line("and", parts.join(", "));
+    }
     if let Some((by, place)) = &descriptor.replaced_by {
         line(
             "replaced",
@@ -155,7 +160,7 @@ fn counter_lines(
         .collect();
     line(
         "counter",
-        format!("{} per {}", entries.join(", "), counter.unit),
+        format!("{} per {}", entries.join(", "), counter.period),
     );
     line("statistics", harmless(&found.statistics));
     if let Some(live) = &counter.live {

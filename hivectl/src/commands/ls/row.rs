@@ -65,13 +65,13 @@ impl Row {
     fn name(&self) -> impl Ord {
         let Counter {
             label,
-            unit,
+            period,
             fingerprint,
             ..
         } = &self.counter;
         let label = label.as_ref();
         let label = label.map(|label| (&label.domain, &label.entries));
-        (label.is_none(), label, unit, fingerprint)
+        (label.is_none(), label, period, fingerprint)
     }
 
     /// The row as text, in the order of the columns.
@@ -80,7 +80,7 @@ impl Row {
         [
             self.domain_text(),
             self.descriptor_text(),
-            counter.unit.to_string(),
+            counter.period.to_string(),
             text::utc(counter.window.start_s()),
             counter.local.to_string(),
             counter.remote.to_string(),

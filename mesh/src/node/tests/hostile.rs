@@ -1,6 +1,6 @@
 //! Datagrams that no member in its right mind sends, or that are from nobody.
 
-use hivemind_shared::window::Unit;
+use hivemind_shared::window::{Period, Unit};
 
 use super::lab::{CLUSTER, Lab, Node, address, key, local, seal};
 use crate::drops::DropCause;
@@ -105,7 +105,7 @@ fn a_hello_is_answered_with_a_hello_and_a_question_however_often_it_is_repeated_
 fn counts_of_windows_that_are_not_near_are_dropped_and_counted() {
     let mut lab = Lab::joined(&[1, 2]);
     let minute = key(1, Unit::Minute);
-    let window = minute.unit.window_at(lab.now.unix_s()).number();
+    let window = minute.period.window_at(lab.now.unix_s()).number();
     let mut pack = Pack::new(1_000);
     for window in [0, window - 2, window - 1, window, window + 2, u32::MAX] {
         let count = 5;
@@ -139,7 +139,7 @@ fn nobody_knows_better_than_a_node_what_it_counted() {
     let day = key(1, Unit::Day);
     lab.hit(1, &day, 1);
     lab.run_ms(10);
-    let window = day.unit.window_at(lab.now.unix_s()).number();
+    let window = day.period.window_at(lab.now.unix_s()).number();
     let mut pack = Pack::new(1_000);
     let count = 50;
     assert!(pack.push(Entry {
@@ -163,7 +163,7 @@ fn nobody_knows_better_than_a_node_what_it_counted() {
 fn content_without_sense_is_counted_and_what_came_before_it_is_used() {
     let mut lab = Lab::joined(&[1, 2]);
     let day = key(1, Unit::Day);
-    let window = day.unit.window_at(lab.now.unix_s()).number();
+    let window = day.period.window_at(lab.now.unix_s()).number();
     let mut pack = Pack::new(1_000);
     assert!(pack.push(Entry {
         key: day,
@@ -188,7 +188,7 @@ fn content_without_sense_is_counted_and_what_came_before_it_is_used() {
 /// A datagram with the sums of one window, again and again, and each time others.
 fn sums_again_and_again(sealer: &mut Sealer, actor: u64, window: u32, first: u32) -> Vec<u8> {
     let group = |sum| DigestGroup {
-        unit: Unit::Day,
+        period: Unit::Day.into(),
         window,
         sums: [sum; PARTS],
     };
@@ -203,7 +203,7 @@ fn sums_again_and_again(sealer: &mut Sealer, actor: u64, window: u32, first: u32
 #[test]
 fn a_window_is_asked_for_once_whatever_is_said_about_it() {
     let mut lab = Lab::joined(&[1, 2]);
-    let window = Unit::Day.window_at(lab.now.unix_s()).number();
+    let window = Period::from(Unit::Day).window_at(lab.now.unix_s()).number();
     let mut sealer = lab.sealer(2);
     for round in 0..300 {
         let datagram = sums_again_and_again(&mut sealer, 77, window, 1 + round * 900);
@@ -229,8 +229,8 @@ fn a_peer_that_acknowledges_nothing_is_not_flooded() {
     lab.run_ms(3_000);
     let mut sealer = lab.sealer(2);
     let group = WantGroup {
-        unit: Unit::Day,
-        window: Unit::Day.window_at(lab.now.unix_s()).number(),
+        period: Unit::Day.into(),
+        window: Period::from(Unit::Day).window_at(lab.now.unix_s()).number(),
         parts: u16::MAX,
     };
     let want = Want {
@@ -255,7 +255,7 @@ fn a_peer_that_acknowledges_nothing_is_not_flooded() {
 #[test]
 fn a_question_has_a_bound() {
     let group = |part| WantGroup {
-        unit: Unit::Day,
+        period: Unit::Day.into(),
         window: 1,
         parts: part,
     };

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::table::words::{Control, Count};
 use hivemind_shared::table::{CountError, Key, SlotReading};
-use hivemind_shared::window::{Unit, Window};
+use hivemind_shared::window::{Period, Unit, Window};
 
 use crate::counters::Counters;
 use crate::drops::DropCause;
@@ -26,7 +26,10 @@ pub(super) fn key(number: u64, unit: Unit) -> Key {
         high: number.rotate_right(4),
         low: number,
     };
-    Key { fingerprint, unit }
+    Key {
+        fingerprint,
+        period: unit.into(),
+    }
 }
 
 pub(super) fn address(actor: u64) -> SocketAddr {
@@ -55,20 +58,20 @@ struct Slot {
 /// Counters as a region has them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fake {
-    slots: BTreeMap<(u8, Fingerprint), Slot>,
-    dirty: BTreeSet<(u8, Fingerprint)>,
+    slots: BTreeMap<(u32, Fingerprint), Slot>,
+    dirty: BTreeSet<(u32, Fingerprint)>,
     /// By rule.
     pub(super) limits: Vec<u32>,
 }
 
 impl Fake {
-    fn place(key: &Key) -> (u8, Fingerprint) {
-        (key.unit.code(), key.fingerprint)
+    fn place(key: &Key) -> (u32, Fingerprint) {
+        (key.period.code(), key.fingerprint)
     }
 
     fn hit(&mut self, key: &Key, hits: u32, now_s: u64) {
         let place = Self::place(key);
-        let window = key.unit.window_at(now_s).number();
+        let window = key.period.window_at(now_s).number();
         let slot = self.slots.entry(place).or_default();
         if slot.local.0 != window {
             slot.previous = std::mem::replace(&mut slot.local, (window, 0));
@@ -84,12 +87,12 @@ impl Fake {
         if there.0 == window { there.1 } else { 0 }
     }
 
-    fn visit(&self, place: (u8, Fingerprint), visit: &mut dyn FnMut(&SlotReading)) {
+    fn visit(&self, place: (u32, Fingerprint), visit: &mut dyn FnMut(&SlotReading)) {
         let hits = |(window, count)| Count::Hits { window, count };
         let slot = self.slots[&place];
         visit(&SlotReading {
             key: Key {
-                unit: Unit::from_code(place.0).unwrap(),
+                period: Period::from_code(place.0).unwrap(),
                 fingerprint: place.1,
             },
             life: Control::from_word(0).life(),
@@ -324,7 +327,7 @@ impl Lab {
 
     /// What a node's peers are said to have counted in the present window.
     pub(super) fn remote(&self, actor: u64, key: &Key) -> u32 {
-        let window = key.unit.window_at(self.now.unix_s()).number();
+        let window = key.period.window_at(self.now.unix_s()).number();
         self.nodes[&actor].counters.remote(key, window)
     }
 

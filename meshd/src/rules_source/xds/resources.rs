@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(path, "edge.tenant.path_/api/*");
         let limit = RuleLimit::Limited {
             requests_per_unit: 5,
-            unit: Unit::Week,
+            period: Unit::Week.into(),
         };
         assert_eq!(rule.limit, limit);
         assert_eq!((&*rule.name, &*rule.replaces[0]), ("api", "free"));

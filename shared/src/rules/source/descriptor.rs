@@ -31,8 +31,9 @@ pub(super) struct Descriptor {
     pub(super) line: u32,
     pub(super) share: bool,
     pub(super) metric_value: bool,
-    pub(super) rule: Option<Box<Rule>>,
-    /// Names its rule replaces, and where they are written.
+    /// Its limits.
+    pub(super) rules: Vec<Rule>,
+    /// Names its rules replace, and where they are written.
     pub(super) replaces: Vec<(Arc<str>, Span)>,
     pub(super) children: Vec<Self>,
 }
@@ -110,7 +111,7 @@ impl FileReader<'_> {
         let outer_len = self.path.len();
         self.path.push('.');
         self.path.push_str(&composite(key, value));
-        let limit = self.limit(node, mapping);
+        let limits = self.limits(node, mapping);
         let descriptor = Descriptor {
             key: self.shared(key),
             value: (!value.is_empty()).then(|| self.shared(value)),
@@ -118,8 +119,8 @@ impl FileReader<'_> {
             line: node.span().line(),
             share: self.share(mapping, key, value),
             metric_value: self.flag(mapping, "value_to_metric"),
-            rule: limit.rule,
-            replaces: limit.replaces,
+            rules: limits.rules,
+            replaces: limits.replaces,
             children: self.children(node, mapping),
         };
         self.path.truncate(outer_len);

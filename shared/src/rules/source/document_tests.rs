@@ -36,7 +36,7 @@ fn they_are_rules_like_those_of_files() {
     let (id, rule) = loaded.rules.rules().next().unwrap();
     let limit = RuleLimit::Limited {
         requests_per_unit: 7,
-        unit: Unit::Hour,
+        period: Unit::Hour.into(),
     };
     assert_eq!(rule.limit, limit);
     assert_eq!(loaded.rules.path(id).to_string(), "edge.404_yes");

@@ -137,7 +137,7 @@ impl<'a> Domains<'a> {
                 .collect();
             while let Some((source, descriptor)) = pending.pop() {
                 pending.extend(descriptor.children.iter().map(|child| (source, child)));
-                names.extend(descriptor.rule.as_ref().map(|rule| &rule.name));
+                names.extend(descriptor.rules.iter().map(|rule| &rule.name));
                 replaced.extend(
                     descriptor
                         .replaces
@@ -245,7 +245,7 @@ fn add_node(
         value: descriptor.value,
         share: descriptor.share,
         metric_value: descriptor.metric_value,
-        rule: descriptor.rule,
+        rules: descriptor.rules,
     });
     for child in descriptor.children {
         add_node(nodes, origins, file, own, child);

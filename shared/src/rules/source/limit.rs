@@ -1,128 +1,128 @@
-//! `rate_limit` and the flags beside it.
+//! `rate_limit`, `rate_limits` and the flags beside them.
 
 use std::sync::Arc;
 
 use super::descriptor::is_empty;
-use super::fields::{FileReader, misspelt};
+use super::fields::FileReader;
 use super::schema::Place;
+use crate::rules::compile::LIMITS_MAX;
 use crate::rules::rule::{self, Origin, Rule, RuleLimit};
-use crate::window::Unit;
-use crate::yaml::{Mapping, Node, Span, closest, printable};
+use crate::yaml::{Mapping, Node, Span};
 
 /// What a descriptor says about limits.
 #[derive(Debug, Default)]
-pub(super) struct Limit {
-    /// The rule, if there is one and nothing is wrong with it.
-    pub(super) rule: Option<Box<Rule>>,
-    /// Names it replaces, and where they are written.
+pub(super) struct Limits {
+    /// The rules with which nothing is wrong.
+    pub(super) rules: Vec<Rule>,
+    /// Names they replace, and where they are written.
     pub(super) replaces: Vec<(Arc<str>, Span)>,
 }
 
+/// What stands beside the limits of a descriptor, and holds for each of them.
+struct Beside {
+    shadow_mode: bool,
+    quota_mode: bool,
+    detailed_metric: bool,
+    metadata: Option<Arc<str>>,
+}
+
 impl FileReader<'_> {
-    /// Reads the limit of a descriptor.
-    pub(super) fn limit(&mut self, node: &Node, descriptor: &Mapping) -> Limit {
-        let shadow_mode = self.flag(descriptor, "shadow_mode");
-        let quota_mode = self.flag(descriptor, "quota_mode");
-        let detailed_metric = self.flag(descriptor, "detailed_metric");
-        let metadata = self.metadata(descriptor);
-        let Some(limit) = descriptor
-            .get("rate_limit")
-            .filter(|limit| !limit.is_null())
-        else {
-            for (key, is_set) in [
-                ("shadow_mode", shadow_mode),
-                ("quota_mode", quota_mode),
-                ("detailed_metric", detailed_metric),
-                ("metadata", metadata.is_some()),
-            ] {
-                self.warn_if_idle(descriptor, key, is_set);
-            }
-            return Limit::default();
+    /// Reads the limits of a descriptor.
+    pub(super) fn limits(&mut self, node: &Node, descriptor: &Mapping) -> Limits {
+        let beside = Beside {
+            shadow_mode: self.flag(descriptor, "shadow_mode"),
+            quota_mode: self.flag(descriptor, "quota_mode"),
+            detailed_metric: self.flag(descriptor, "detailed_metric"),
+            metadata: self.metadata(descriptor),
         };
-        let Some(mapping) = self.mapping(limit, "'rate_limit'", Place::RateLimit) else {
-            return Limit::default();
+        let given = |key| descriptor.get(key).filter(|limit: &&Node| !limit.is_null());
+        let mut limits = Limits::default();
+        match (given("rate_limit"), given("rate_limits")) {
+            (None, None) => self.warn_of_idle_flags(descriptor, &beside),
+            (Some(limit), None) => self.limit(node, limit, "'rate_limit'", &beside, &mut limits),
+            (None, Some(list)) => self.limit_list(descriptor, list, &beside, &mut limits),
+            (Some(_), Some(list)) => self.error_with_hint(
+                list.span(),
+                "a descriptor has either 'rate_limit' or 'rate_limits'",
+                "put all limits into 'rate_limits'",
+            ),
+        }
+        limits
+    }
+
+    /// Reads several limits of one descriptor.
+    fn limit_list(
+        &mut self,
+        descriptor: &Mapping,
+        list: &Node,
+        beside: &Beside,
+        limits: &mut Limits,
+    ) {
+        let elements = self.list(descriptor, "rate_limits");
+        if elements.len() > LIMITS_MAX {
+            let found = elements.len();
+            let message = format!("{found} limits in one descriptor, more than {LIMITS_MAX}");
+            self.error(list.span(), message);
+            return;
+        }
+        for element in elements {
+            if element.as_mapping().is_some() {
+                let what = "an element of 'rate_limits'";
+                self.limit(element, element, what, beside, limits);
+            }
+        }
+        let alone = elements.len() < 2;
+        if !alone
+            && limits
+                .rules
+                .iter()
+                .any(|rule| rule.limit == RuleLimit::Unlimited)
+        {
+            self.error_with_hint(
+                list.span(),
+                "'unlimited' beside other limits says nothing",
+                "leave the unlimited one out",
+            );
+        }
+    }
+
+    /// Reads one limit; `node` is where it is said to stand.
+    fn limit(
+        &mut self,
+        node: &Node,
+        limit: &Node,
+        what: &str,
+        beside: &Beside,
+        limits: &mut Limits,
+    ) {
+        let Some(mapping) = self.mapping(limit, what, Place::RateLimit) else {
+            return;
         };
         let name = self.text(mapping, "name");
         let name = self.shared(name);
         let replaces = self.replaces(mapping, &name);
         let amount = self.amount(limit, mapping);
-        let rule = amount.map(|limit| {
-            Box::new(Rule {
+        let extension = self.extension(mapping, amount);
+        if let Some(limit) = amount {
+            limits.rules.push(Rule {
                 limit,
                 name,
                 replaces: replaces.iter().map(|(name, _)| Arc::clone(name)).collect(),
-                shadow_mode,
-                quota_mode,
-                detailed_metric,
-                metadata,
+                algorithm: extension.algorithm,
+                count_denied: extension.count_denied,
+                shadow_mode: beside.shadow_mode,
+                quota_mode: beside.quota_mode,
+                detailed_metric: beside.detailed_metric,
+                metadata: beside.metadata.clone(),
                 stats_index: 0,
                 origin: Origin {
                     file: Arc::clone(self.source().name()),
                     line: node.span().line(),
                 },
                 place: rule::Place::default(),
-            })
-        });
-        Limit { rule, replaces }
-    }
-
-    /// How much is allowed; `None` when it cannot be told.
-    fn amount(&mut self, node: &Node, mapping: &Mapping) -> Option<RuleLimit> {
-        let written = self.text(mapping, "unit");
-        let requests_per_unit = self.number(mapping, "requests_per_unit");
-        let unlimited = self.flag(mapping, "unlimited");
-        let unit = Unit::from_name(written);
-        let span = mapping.get("unit").unwrap_or(node).span();
-        if unlimited {
-            if unit.is_some() {
-                let hint = "leave out 'unit', or 'unlimited'";
-                self.error_with_hint(
-                    span,
-                    "should not specify rate limit unit when unlimited",
-                    hint,
-                );
-                return None;
-            }
-            if !written.is_empty() {
-                let message = format!(
-                    "'{}' is no unit; it is ignored, since there is no limit",
-                    printable(written)
-                );
-                self.warn(span, message, "leave out 'unit'");
-            }
-            return Some(RuleLimit::Unlimited);
+            });
         }
-        let Some(unit) = unit else {
-            if !misspelt(mapping, Place::RateLimit, "unit") {
-                self.refuse_unit(span, written);
-            }
-            return None;
-        };
-        if requests_per_unit.is_none() && !misspelt(mapping, Place::RateLimit, "requests_per_unit")
-        {
-            self.warn(
-                node.span(),
-                "without 'requests_per_unit' the limit is 0: every request is refused",
-                "add 'requests_per_unit', 0 if that is what you want",
-            );
-        }
-        Some(RuleLimit::Limited {
-            requests_per_unit: requests_per_unit.unwrap_or_default(),
-            unit,
-        })
-    }
-
-    fn refuse_unit(&mut self, span: Span, written: &str) {
-        let units = || Unit::ALL.into_iter().map(Unit::name);
-        let hint = match closest(written, units()) {
-            Some(meant) => format!("did you mean '{meant}'?"),
-            None => format!("use one of {}", units().collect::<Vec<_>>().join(", ")),
-        };
-        self.error_with_hint(
-            span,
-            format!("invalid rate limit unit '{}'", printable(written)),
-            hint,
-        );
+        limits.replaces.extend(replaces);
     }
 
     fn replaces(&mut self, limit: &Mapping, own_name: &str) -> Vec<(Arc<str>, Span)> {
@@ -150,15 +150,22 @@ impl FileReader<'_> {
         names
     }
 
-    /// Warns of a key that does something only where there is a limit.
-    fn warn_if_idle(&mut self, descriptor: &Mapping, key: &str, is_set: bool) {
-        if let Some(node) = descriptor.get(key).filter(|_| is_set) {
-            let message = format!("'{key}' does nothing in a descriptor without 'rate_limit'");
-            self.warn(
-                node.span(),
-                message,
-                "it is not passed on to the descriptors below",
-            );
+    /// Warns of keys that do something only where there is a limit.
+    fn warn_of_idle_flags(&mut self, descriptor: &Mapping, beside: &Beside) {
+        for (key, is_set) in [
+            ("shadow_mode", beside.shadow_mode),
+            ("quota_mode", beside.quota_mode),
+            ("detailed_metric", beside.detailed_metric),
+            ("metadata", beside.metadata.is_some()),
+        ] {
+            if let Some(node) = descriptor.get(key).filter(|_| is_set) {
+                let message = format!("'{key}' does nothing in a descriptor without 'rate_limit'");
+                self.warn(
+                    node.span(),
+                    message,
+                    "it is not passed on to the descriptors below",
+                );
+            }
         }
     }
 }

@@ -12,9 +12,14 @@
 //!     rate_limit:                     # optional; without it a matched descriptor has no limit
 //!       unit: minute                  # second, minute, hour, day, week, month or year
 //!       requests_per_unit: 100        # 0 refuses everything
+//!       unit_multiplier: 1            # windows of so many units
 //!       unlimited: false              # instead of the two above
 //!       name: internal
 //!       replaces: [{name: default}]
+//!       hivemind:                     # what envoyproxy/ratelimit does not know
+//!         algorithm: fixed_window     # or sliding_window
+//!         count_denied: true          # whether refused requests count
+//!     rate_limits: []                 # instead of rate_limit: several of them, all of which hold
 //!     shadow_mode: false              # count, but never refuse
 //!     quota_mode: false               # one of several quotas
 //!     share_threshold: false          # one counter for everything that the pattern matches
@@ -33,10 +38,12 @@
 //! What is accepted but hardly meant (a limit without a number, a key written twice, a second document
 //! in a file) is a [warning](Loaded::warnings).
 
+mod amount;
 mod descriptor;
 #[cfg(test)]
 mod document_tests;
 mod domains;
+mod extension;
 mod fields;
 mod limit;
 mod metadata;
@@ -44,7 +51,8 @@ mod schema;
 #[cfg(test)]
 mod tests;
 
-use super::rule::Origin;
+use super::compile::Draft;
+use super::rule::{Modes, Origin};
 use super::set::RuleSet;
 use crate::yaml::{Document, Limits, Problem, Problems, Source};
 use domains::Domains;
@@ -56,6 +64,8 @@ pub struct Options {
     /// Whether several files may hold rules of one domain. They are then one list, in the order of the
     /// files.
     pub merge_domains: bool,
+    /// What holds for all of them.
+    pub modes: Modes,
 }
 
 /// Rules that can be used.
@@ -109,6 +119,7 @@ pub fn from_documents(
 struct Reading<'a> {
     domains: Domains<'a>,
     problems: Problems,
+    modes: Modes,
 }
 
 impl<'a> Reading<'a> {
@@ -116,6 +127,7 @@ impl<'a> Reading<'a> {
         Self {
             domains: Domains::new(options.merge_domains),
             problems: Problems::default(),
+            modes: options.modes,
         }
     }
 
@@ -130,6 +142,7 @@ impl<'a> Reading<'a> {
         let Self {
             domains,
             mut problems,
+            modes,
         } = self;
         domains.check_siblings(&mut problems);
         domains.check_reach(&mut problems);
@@ -138,7 +151,7 @@ impl<'a> Reading<'a> {
             return Err(problems);
         }
         let (draft, origins) = domains.into_draft();
-        match super::compile::compile(draft) {
+        match super::compile::compile(Draft { modes, ..draft }) {
             Ok(rules) => Ok(Loaded {
                 rules,
                 origins,

@@ -8,11 +8,19 @@ pub(super) enum Place {
     Top,
     Descriptor,
     RateLimit,
+    /// `hivemind`: what envoyproxy/ratelimit does not know.
+    Extension,
     Replaces,
 }
 
 impl Place {
-    const ALL: [Self; 4] = [Self::Top, Self::Descriptor, Self::RateLimit, Self::Replaces];
+    const ALL: [Self; 5] = [
+        Self::Top,
+        Self::Descriptor,
+        Self::RateLimit,
+        Self::Extension,
+        Self::Replaces,
+    ];
 
     /// The keys a mapping of this kind may have.
     pub(super) fn keys(self) -> &'static [&'static str] {
@@ -22,6 +30,7 @@ impl Place {
                 "key",
                 "value",
                 "rate_limit",
+                "rate_limits",
                 "descriptors",
                 "shadow_mode",
                 "quota_mode",
@@ -30,7 +39,16 @@ impl Place {
                 "value_to_metric",
                 "metadata",
             ],
-            Self::RateLimit => &["unit", "requests_per_unit", "unlimited", "name", "replaces"],
+            Self::RateLimit => &[
+                "unit",
+                "unit_multiplier",
+                "requests_per_unit",
+                "unlimited",
+                "name",
+                "replaces",
+                "hivemind",
+            ],
+            Self::Extension => &["algorithm", "count_denied"],
             Self::Replaces => &["name"],
         }
     }
@@ -41,6 +59,7 @@ impl Place {
             Self::Top => "at the top of the file",
             Self::Descriptor => "in a descriptor, beside 'rate_limit'",
             Self::RateLimit => "in 'rate_limit'",
+            Self::Extension => "in 'hivemind', within 'rate_limit'",
             Self::Replaces => "in an element of 'replaces'",
         }
     }

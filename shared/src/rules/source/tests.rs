@@ -66,7 +66,7 @@ fn find<'a>(loaded: &'a Loaded, domain: &str, entries: &[(&str, &str)]) -> Optio
 fn per_hour(requests_per_unit: u32) -> RuleLimit {
     RuleLimit::Limited {
         requests_per_unit,
-        unit: Unit::Hour,
+        period: Unit::Hour.into(),
     }
 }
 
@@ -406,6 +406,7 @@ fn duplicates_are_found_on_every_level_and_across_merged_files() {
 
     let merge = Options {
         merge_domains: true,
+        ..Options::default()
     };
     let file = "domain: d\ndescriptors: [{key: a, value: 1}]\n";
     let problems = load_files(&[file, file], &merge).unwrap_err();
@@ -426,6 +427,7 @@ fn merged_files_are_one_list_in_the_order_of_the_files() {
     ];
     let merge = Options {
         merge_domains: true,
+        ..Options::default()
     };
     let loaded = load_files(&files, &merge).unwrap();
     assert_eq!(
@@ -493,7 +495,8 @@ fn a_replaced_name_may_be_in_another_file_of_the_domain() {
         load_files(
             &files,
             &Options {
-                merge_domains: true
+                merge_domains: true,
+                ..Options::default()
             }
         )
         .unwrap()
@@ -530,7 +533,7 @@ proptest::proptest! {
     ) {
         let text: String = lines.iter().map(|(indent, line)| format!("{}{line}\n", "  ".repeat(*indent))).collect();
         let _ = load_files(&[&text, &text], &Options::default());
-        let _ = load_files(&[&text, &text], &Options { merge_domains: true });
+        let _ = load_files(&[&text, &text], &Options { merge_domains: true, ..Options::default() });
     }
 }
 

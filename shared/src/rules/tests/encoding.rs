@@ -8,11 +8,11 @@ use super::matching::{requests, trees};
 use super::{Tree, compile_trees, rule};
 use crate::descriptor::Entry;
 use crate::rules::compile::{CompileError, DEPTH_MAX, DESCRIPTORS_MAX, Draft, DraftNode, compile};
-use crate::rules::rule::{Origin, Rule, RuleLimit};
+use crate::rules::rule::{Algorithm, Modes, Origin, Rule, RuleLimit};
 use crate::rules::set::{Parent, RuleSet};
-use crate::rules::wire::put_number;
+use crate::rules::wire::{VERSION, put_number};
 use crate::rules::{DecodeError, decode, encode};
-use crate::window::Unit;
+use crate::window::{Period, Unit};
 
 /// Uses every part of what was decoded, as a reader of a region would.
 fn exercise(rules: &RuleSet, request: &[(String, String)]) {
@@ -98,6 +98,8 @@ fn every_part_of_a_rule_survives() {
     let rules = [
         full,
         Rule {
+            algorithm: Algorithm::SlidingWindow,
+            count_denied: false,
             shadow_mode: true,
             ..rule(0)
         },
@@ -109,7 +111,7 @@ fn every_part_of_a_rule_survives() {
         Rule {
             limit: RuleLimit::Limited {
                 requests_per_unit: 1,
-                unit: Unit::Year,
+                period: Period::new(Unit::Year, 3).unwrap(),
             },
             detailed_metric: true,
             ..rule(0)
@@ -128,15 +130,23 @@ fn every_part_of_a_rule_survives() {
             value: (position > 0).then(|| Arc::from(format!("v{position}*"))),
             share: position % 2 == 1,
             metric_value: position % 3 == 1,
-            rule: Some(Box::new(rule)),
+            rules: match position {
+                0 => vec![rule.clone(), rule],
+                _ => vec![rule],
+            },
         });
     let before = compile(Draft {
+        modes: Modes {
+            shadow: true,
+            quota: true,
+        },
         domains: vec![Arc::from("d")],
         nodes: nodes.collect(),
     })
     .unwrap();
     let after = decode(&encode(&before)).unwrap();
-    assert_eq!(after.rules().len(), 5);
+    assert_eq!(after.modes(), before.modes());
+    assert_eq!(after.rules().len(), 6);
     for ((_, before), (_, after)) in before.rules().zip(after.rules()) {
         assert_eq!(before, after);
     }
@@ -183,7 +193,7 @@ fn an_encoding_cut_short_anywhere_is_an_error() {
 
 /// The start of an encoding with the texts "" and "k" and one domain.
 fn header() -> Vec<u8> {
-    vec![1, 2, 0, 1, b'k', 1, 1]
+    vec![VERSION, 0, 2, 0, 1, b'k', 1, 1]
 }
 
 #[test]
@@ -191,7 +201,7 @@ fn counts_beyond_the_bytes_are_refused_before_anything_is_allocated() {
     let mut bytes = header();
     put_number(&mut bytes, u32::MAX);
     assert!(matches!(decode(&bytes), Err(DecodeError::Truncated { .. })));
-    let mut bytes = vec![1];
+    let mut bytes = vec![VERSION, 0];
     put_number(&mut bytes, u32::MAX);
     assert!(matches!(decode(&bytes), Err(DecodeError::Truncated { .. })));
 }
@@ -247,9 +257,10 @@ fn depth_is_bounded_where_the_bits_of_a_level_end() {
             value: Some(Arc::from("*")),
             share: true,
             metric_value: false,
-            rule: Some(Box::new(rule(0))),
+            rules: vec![rule(0)],
         });
         compile(Draft {
+            modes: Modes::default(),
             domains: vec![Arc::from("d")],
             nodes: nodes.collect(),
         })

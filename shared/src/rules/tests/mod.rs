@@ -8,7 +8,7 @@ mod matching;
 use std::sync::Arc;
 
 use super::compile::{Draft, DraftNode, compile};
-use super::rule::{Origin, Place, Rule, RuleLimit};
+use super::rule::{Algorithm, Modes, Origin, Place, Rule, RuleLimit};
 use super::set::{Parent, RuleSet, number};
 use crate::window::Unit;
 
@@ -28,10 +28,12 @@ pub(super) fn rule(requests_per_unit: u32) -> Rule {
     Rule {
         limit: RuleLimit::Limited {
             requests_per_unit,
-            unit: Unit::Hour,
+            period: Unit::Hour.into(),
         },
         name: Arc::from(""),
         replaces: Box::default(),
+        algorithm: Algorithm::FixedWindow,
+        count_denied: true,
         shadow_mode: false,
         quota_mode: false,
         detailed_metric: false,
@@ -66,13 +68,14 @@ pub(super) fn compile_trees(trees: &[Tree]) -> RuleSet {
             value: tree.value.as_deref().map(Arc::from),
             share: tree.share,
             metric_value: false,
-            rule: tree.rule.map(|number| Box::new(rule(number))),
+            rules: tree.rule.into_iter().map(rule).collect(),
         });
         for child in &tree.children {
             add(nodes, own, child);
         }
     }
     let mut draft = Draft {
+        modes: Modes::default(),
         domains: vec![Arc::from("d")],
         nodes: Vec::new(),
     };

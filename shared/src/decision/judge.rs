@@ -1,0 +1,119 @@
+//! What a count means for a limit.
+
+use super::AppliedLimit;
+use crate::rules::Algorithm;
+use crate::table::{Counted, Gate, Tally};
+
+/// What was found about one descriptor and one limit.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Judgement {
+    /// Whether the hits were above the limit.
+    pub(super) over: bool,
+    /// Hits left; 0 when over, unless refused hits are not counted.
+    pub(super) remaining: u32,
+    /// Seconds until there are more.
+    pub(super) reset_s: u32,
+    /// Hits that were held against the limit before these, everywhere.
+    pub(super) before: u64,
+    /// These hits.
+    pub(super) addend: u64,
+}
+
+impl Judgement {
+    /// Hits that were counted whatever was counted already: over when the count after them is above the
+    /// limit.
+    #[inline]
+    pub(super) fn fixed(counted: &Counted, limit: &AppliedLimit, addend: u64, now_s: u64) -> Self {
+        let total = counted.after.saturating_add(counted.remote);
+        let allowed = u64::from(limit.requests_per_unit);
+        Self {
+            over: total > allowed,
+            remaining: u32::try_from(allowed.saturating_sub(total)).unwrap_or(u32::MAX),
+            reset_s: counted.window.seconds_left(now_s),
+            before: counted.before.saturating_add(counted.remote),
+            addend,
+        }
+    }
+}
+
+/// Admits hits only when the limit leaves room for all of them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) allowed: u64,
+    pub(super) addend: u64,
+    pub(super) algorithm: Algorithm,
+    pub(super) now_ms: u64,
+}
+
+impl Gate for Room {
+    const IS_OPEN: bool = false;
+
+    fn admits(&self, tally: &Tally) -> bool {
+        self.used(tally).saturating_add(self.addend) <= self.allowed
+    }
+}
+
+impl Room {
+    /// Hits that count against the limit now, rounded up.
+    pub(super) fn used(&self, tally: &Tally) -> u64 {
+        match self.algorithm {
+            Algorithm::FixedWindow => tally.current,
+            Algorithm::SlidingWindow => {
+                let length_ms = u128::from(tally.window.period().seconds()) * 1_000;
+                let left_ms = u128::from(tally.window.milliseconds_left(self.now_ms));
+                // What lies within one length of now, as if the hits had come evenly.
+                let share = (u128::from(tally.previous) * left_ms).div_ceil(length_ms);
+                tally
+                    .current
+                    .saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
+            }
+        }
+    }
+
+    /// What it comes to when `counted` was found, and these hits were added or, over the limit, not.
+    pub(super) fn judge(&self, counted: &Counted, now_s: u64) -> Judgement {
+        let tally = Tally {
+            window: counted.window,
+            current: counted.before.saturating_add(counted.remote),
+            previous: counted.previous,
+        };
+        let before = self.used(&tally);
+        let over = before.saturating_add(self.addend) > self.allowed;
+        let added = counted.after.saturating_sub(counted.before);
+        let left = self
+            .allowed
+            .saturating_sub(before)
+            .saturating_sub(added.min(self.addend));
+        Judgement {
+            over,
+            remaining: u32::try_from(left).unwrap_or(u32::MAX),
+            reset_s: self.reset_s(&tally, over, now_s),
+            before,
+            addend: self.addend,
+        }
+    }
+
+    /// Seconds until these hits pass if they were over, when there is such a time in this window; else
+    /// until the window ends.
+    fn reset_s(&self, tally: &Tally, over: bool, now_s: u64) -> u32 {
+        let end_s = tally.window.seconds_left(now_s);
+        if !over || self.algorithm == Algorithm::FixedWindow || tally.previous == 0 {
+            return end_s;
+        }
+        let Some(room) = self
+            .allowed
+            .checked_sub(self.addend)
+            .and_then(|room| room.checked_sub(tally.current))
+        else {
+            return end_s;
+        };
+        // `previous · left / length ≤ room` from when so much of the window is left:
+        let length_ms = u128::from(tally.window.period().seconds()) * 1_000;
+        let left_then_ms = u128::from(room) * length_ms / u128::from(tally.previous);
+        let left_now_ms = u128::from(tally.window.milliseconds_left(self.now_ms));
+        let wait_ms = left_now_ms.saturating_sub(left_then_ms);
+        u32::try_from(wait_ms.div_ceil(1_000))
+            .unwrap_or(u32::MAX)
+            .clamp(1, end_s)
+    }
+}

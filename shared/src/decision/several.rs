@@ -1,0 +1,219 @@
+//! Requests under rules that ask for more than one counted limit a descriptor: lists of limits, and limits
+//! that count only what they admit.
+//!
+//! A limit that counts only what it admits (a *gated* one) is to be left alone by requests that anything
+//! refuses, itself or another limit. So such a request goes through its limits twice: once to see whether
+//! it passes, and once to count. The first look takes nothing; what other threads count in between may
+//! turn a request away at the second, after some of its limits have counted it. A gated limit never
+//! admits more than it allows for that: its gate is asked again in the step that adds.
+
+use super::judge::{Judgement, Room};
+use super::votes::{Vote, Votes};
+use super::{AppliedLimit, Code, Limiter, Request, Status};
+use crate::clock::Clock;
+use crate::descriptor::Descriptor;
+use crate::rules::{Algorithm, Rule, RuleId, RuleLimit};
+use crate::table::{CountError, Key, Open};
+
+/// One limit of one descriptor.
+struct Pending<'r> {
+    /// Which descriptor.
+    position: usize,
+    limit: AppliedLimit,
+    rule: Option<&'r Rule>,
+    key: Key,
+    addend: u64,
+}
+
+impl Pending<'_> {
+    fn is_gated(&self) -> bool {
+        self.rule.is_some_and(Rule::is_gated)
+    }
+
+    fn room(&self, now_ms: u64) -> Room {
+        Room {
+            allowed: self.limit.requests_per_unit.into(),
+            addend: self.addend,
+            algorithm: self
+                .rule
+                .map_or(Algorithm::FixedWindow, |rule| rule.algorithm),
+            now_ms,
+        }
+    }
+}
+
+/// How to go about the limits of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    /// Only look.
+    Look,
+    /// Count what is to be counted of a request that passes.
+    Admitted,
+    /// Count what is to be counted of one that does not.
+    Refused,
+}
+
+impl<C: Clock> Limiter<C> {
+    /// Decides a request: `statuses` say which limit each descriptor begins with, and are filled in.
+    #[cold]
+    pub(super) fn decide_several(
+        &self,
+        request: &Request<'_>,
+        descriptors: &[Descriptor<'_>],
+        replaced: &[RuleId],
+        statuses: &mut [Status],
+        key_bytes: &mut Vec<u8>,
+    ) -> Result<Code, CountError> {
+        let mut pending = Vec::new();
+        for (position, (descriptor, status)) in descriptors.iter().zip(&*statuses).enumerate() {
+            for limit in limits(request, status, replaced) {
+                pending.push(Pending {
+                    position,
+                    limit,
+                    rule: request.rule(&limit),
+                    key: self.key(request, descriptor, &limit, key_bytes),
+                    addend: request.addend(descriptor),
+                });
+            }
+        }
+        let modes = request.rules.modes();
+        let now_ms = self.clock.now_ms();
+        let mut pass = Pass::Admitted;
+        if pending.iter().any(Pending::is_gated) {
+            let mut seen = statuses.to_vec();
+            let votes = self.go(
+                request,
+                descriptors,
+                &pending,
+                now_ms,
+                Pass::Look,
+                &mut seen,
+            );
+            if votes.overall(modes, &seen)? == Code::OverLimit {
+                pass = Pass::Refused;
+            }
+        }
+        let votes = self.go(request, descriptors, &pending, now_ms, pass, statuses);
+        votes.overall(modes, statuses)
+    }
+
+    /// Goes through all limits once.
+    fn go(
+        &self,
+        request: &Request<'_>,
+        descriptors: &[Descriptor<'_>],
+        pending: &[Pending<'_>],
+        now_ms: u64,
+        pass: Pass,
+        statuses: &mut [Status],
+    ) -> Votes {
+        let mut votes = Votes::default();
+        for limits in pending.chunk_by(|a, b| a.position == b.position) {
+            let Some(first) = limits.first() else {
+                continue;
+            };
+            let (Some(descriptor), Some(status)) = (
+                descriptors.get(first.position),
+                statuses.get_mut(first.position),
+            ) else {
+                continue;
+            };
+            let quota = first.rule.is_some_and(|rule| rule.quota_mode);
+            let mut worst: Option<Status> = None;
+            let mut failed = None;
+            for limit in limits {
+                let mut own = Status {
+                    limit: Some(limit.limit),
+                    rule: limit.limit.rule,
+                    ..Status::UNLIMITED_BY_ANY_RULE
+                };
+                match self.judge(request, descriptor, limit, now_ms, pass) {
+                    Ok(judgement) if pass == Pass::Look => {
+                        own.remaining = judgement.remaining;
+                        let shadow = limit.rule.is_some_and(|rule| rule.shadow_mode);
+                        if judgement.over && !shadow {
+                            own.code = Code::OverLimit;
+                        }
+                    }
+                    Ok(judgement) => self.conclude(&judgement, &limit.limit, limit.rule, &mut own),
+                    Err(error) => {
+                        failed = Some(error);
+                        let window = limit.limit.period.window_at(request.now_s);
+                        own.reset_s = window.seconds_left(request.now_s);
+                    }
+                }
+                if worst.is_none_or(|worst| tells_more(&own, &worst)) {
+                    worst = Some(own);
+                }
+            }
+            if let Some(worst) = worst {
+                *status = worst;
+            }
+            votes.add(match failed {
+                Some(error) if status.code == Code::Ok => Vote::Failed { error, quota },
+                _ => Vote::of(status.code, quota),
+            });
+        }
+        votes
+    }
+
+    /// Counts one limit, or looks at it.
+    fn judge(
+        &self,
+        request: &Request<'_>,
+        descriptor: &Descriptor<'_>,
+        pending: &Pending<'_>,
+        now_ms: u64,
+        pass: Pass,
+    ) -> Result<Judgement, CountError> {
+        let (limit, key) = (&pending.limit, &pending.key);
+        let room = pending.room(now_ms);
+        if pass == Pass::Look || pass == Pass::Refused && pending.is_gated() {
+            let counted = self.count(request, descriptor, limit, key, 0, &room)?;
+            return Ok(room.judge(&counted, request.now_s));
+        }
+        if pending.is_gated() {
+            let counted = self.count(request, descriptor, limit, key, pending.addend, &room)?;
+            return Ok(room.judge(&counted, request.now_s));
+        }
+        let addend = pending.addend;
+        let counted = self.count(request, descriptor, limit, key, addend, &Open)?;
+        Ok(Judgement::fixed(&counted, limit, addend, request.now_s))
+    }
+}
+
+/// The limits that a descriptor is held against: the one its status has, and those after it in its list.
+fn limits<'q>(
+    request: &'q Request<'_>,
+    status: &Status,
+    replaced: &'q [RuleId],
+) -> impl Iterator<Item = AppliedLimit> + use<'q> {
+    let first = status.limit;
+    let further = first
+        .and_then(|limit| limit.rule)
+        .and_then(|id| request.rules.next_limit(id))
+        .into_iter()
+        .flat_map(|id| request.rules.limits_from(id))
+        .filter(|id| !replaced.contains(id))
+        .filter_map(|id| match request.rules.rule(id)?.limit {
+            RuleLimit::Limited {
+                requests_per_unit,
+                period,
+            } => Some(AppliedLimit {
+                requests_per_unit,
+                period,
+                rule: Some(id),
+            }),
+            RuleLimit::Unlimited => None,
+        });
+    first.into_iter().chain(further)
+}
+
+/// Whether the answer should rather speak of `this` limit than of `that` one, which comes before it.
+fn tells_more(this: &Status, that: &Status) -> bool {
+    match (this.code, that.code) {
+        (Code::OverLimit, Code::Ok) => true,
+        (Code::Ok, Code::Ok) => this.remaining < that.remaining,
+        (_, Code::OverLimit) => false,
+    }
+}

@@ -1,0 +1,81 @@
+//! From what became of each descriptor to what becomes of the request.
+
+use super::{Code, Status};
+use crate::rules::Modes;
+use crate::table::CountError;
+
+/// What one counted descriptor says about the whole request.
+pub(super) enum Vote {
+    Ok,
+    Over,
+    QuotaLeft,
+    QuotaUsedUp,
+    Failed { error: CountError, quota: bool },
+}
+
+/// The votes of a request.
+#[derive(Default)]
+pub(super) struct Votes {
+    over: bool,
+    quota_left: bool,
+    quota_used_up: bool,
+    failed: Option<CountError>,
+}
+
+impl Vote {
+    /// The vote of a descriptor that could be decided.
+    #[inline]
+    pub(super) fn of(code: Code, quota: bool) -> Self {
+        match (quota, code) {
+            (false, Code::Ok) => Self::Ok,
+            (false, Code::OverLimit) => Self::Over,
+            (true, Code::Ok) => Self::QuotaLeft,
+            (true, Code::OverLimit) => Self::QuotaUsedUp,
+        }
+    }
+}
+
+impl Votes {
+    #[inline]
+    pub(super) fn add(&mut self, vote: Vote) {
+        match vote {
+            Vote::Ok => {}
+            Vote::Over => self.over = true,
+            Vote::QuotaLeft => self.quota_left = true,
+            Vote::QuotaUsedUp => self.quota_used_up = true,
+            Vote::Failed { error, quota } => {
+                self.failed = Some(error);
+                // Nobody knows that it is used up.
+                self.quota_left |= quota;
+            }
+        }
+    }
+
+    /// Over when any plain limit is, or when there are quotas and all of them are used up.
+    #[inline]
+    pub(super) fn overall(self, modes: Modes, statuses: &[Status]) -> Result<Code, CountError> {
+        if modes != Modes::default() {
+            return self.overall_in(modes, statuses);
+        }
+        if self.over || (self.quota_used_up && !self.quota_left) {
+            return Ok(Code::OverLimit);
+        }
+        self.failed.map_or(Ok(Code::Ok), Err)
+    }
+
+    /// The same under modes that hold for every request.
+    #[cold]
+    fn overall_in(self, modes: Modes, statuses: &[Status]) -> Result<Code, CountError> {
+        let over = if modes.quota {
+            // Nobody votes apart: also a descriptor without a limit is a quota that is not used up.
+            !statuses.is_empty() && statuses.iter().all(|it| it.code == Code::OverLimit)
+        } else {
+            self.over || (self.quota_used_up && !self.quota_left)
+        };
+        match self.failed {
+            Some(error) if !over => Err(error),
+            _ if over && !modes.shadow => Ok(Code::OverLimit),
+            _ => Ok(Code::Ok),
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Hits that are counted only if what is counted already admits them.
+
+use crate::window::Window;
+
+/// Looks at a key's counts before hits are added to them, and says whether they may be.
+///
+/// The look and the adding are one step: if the count changes in between, the gate is asked again. So of
+/// hits that come at once, no more are added than it admits one after the other.
+pub trait Gate {
+    /// Whether it admits everything without a look, as [`Open`] does.
+    const IS_OPEN: bool;
+
+    /// Whether hits may be added to such a count.
+    fn admits(&self, tally: &Tally) -> bool;
+}
+
+/// Admits everything: the hits are counted, whatever is counted already.
+#[derive(Clone, Copy, Debug)]
+pub struct Open;
+
+impl Gate for Open {
+    const IS_OPEN: bool = true;
+
+    #[inline(always)]
+    fn admits(&self, _: &Tally) -> bool {
+        true
+    }
+}
+
+/// What is counted for a key, here and by peers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tally {
+    /// The window that hits would land in.
+    pub window: Window,
+    /// Hits in it so far.
+    pub current: u64,
+    /// Hits in the window before it.
+    pub previous: u64,
+}

@@ -1,0 +1,191 @@
+//! Limits that slide, and limits that count only what they admit.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, and that is what it should do"
+)]
+
+mod support;
+
+use std::sync::Barrier;
+
+use hivemind_shared::clock::ManualClock;
+use hivemind_shared::decision::{Code, Decision, Limiter, Status};
+use hivemind_shared::descriptor::{Descriptor, Entry};
+use hivemind_shared::region::{OwnedRegion, Region};
+use hivemind_shared::window::{Period, Unit};
+use proptest::prelude::*;
+use support::{rules, small};
+
+const SLIDING: &str =
+    "{unit: minute, requests_per_unit: 10, hivemind: {algorithm: sliding_window}}";
+
+/// A full hundred minutes.
+const START_S: u64 = 1_800_000_000;
+
+fn region_with(limit: &str) -> OwnedRegion {
+    let mut owned = Region::anonymous(&small()).unwrap();
+    let text = format!("domain: d\ndescriptors:\n  - key: k\n    rate_limit: {limit}\n");
+    owned.publish_rules(&rules(&text)).unwrap();
+    owned
+}
+
+struct Asker {
+    limiter: Limiter<ManualClock>,
+    clock: ManualClock,
+    decision: Decision,
+}
+
+impl Asker {
+    fn new(owned: &OwnedRegion) -> Self {
+        let clock = ManualClock::at(START_S);
+        Self {
+            limiter: Limiter::new(owned.region().clone(), clock.clone()),
+            clock,
+            decision: Decision::new(),
+        }
+    }
+
+    fn ask(&mut self, hits: u64) -> Status {
+        let entries = [Entry::new("k", "v")];
+        let descriptor = Descriptor {
+            hits_addend: Some(hits),
+            ..Descriptor::new(&entries)
+        };
+        self.limiter
+            .decide(b"d", &[descriptor], 1, &mut self.decision)
+            .unwrap();
+        self.decision.statuses[0]
+    }
+
+    fn passes(&mut self, hits: u64) -> bool {
+        self.ask(hits).code == Code::Ok
+    }
+}
+
+#[test]
+fn a_sliding_window_gives_back_what_the_window_before_took_little_by_little() {
+    let owned = region_with(SLIDING);
+    let mut asker = Asker::new(&owned);
+    asker.clock.advance_s(59);
+    assert!(asker.passes(10));
+    assert!(!asker.passes(1));
+    // A fixed window would begin at zero here.
+    asker.clock.advance_s(1);
+    let status = asker.ask(1);
+    assert_eq!((status.code, status.remaining), (Code::OverLimit, 0));
+    // Nine tenths of the minute before still count six seconds in: then one passes.
+    assert_eq!(status.reset_s, 6);
+    asker.clock.advance_ms(5_999);
+    assert!(!asker.passes(1));
+    asker.clock.advance_ms(1);
+    assert!(asker.passes(1));
+    assert!(!asker.passes(1));
+    // Half of the ten, and the one.
+    asker.clock.advance_s(24);
+    assert_eq!(asker.ask(0).remaining, 4);
+    // Two minutes later nothing counts any more.
+    asker.clock.advance_s(90);
+    assert_eq!(asker.ask(0).remaining, 10);
+}
+
+#[test]
+fn a_sliding_window_counts_what_peers_had_in_the_window_before() {
+    let owned = region_with(SLIDING);
+    let mut asker = Asker::new(&owned);
+    assert!(asker.passes(1));
+    let counter = owned.region().counters(START_S).next().unwrap();
+    let key = hivemind_shared::table::Key {
+        fingerprint: counter.fingerprint,
+        period: counter.period,
+    };
+    let window = Period::from(Unit::Minute).window_at(START_S);
+    let put = |remote| {
+        owned
+            .region()
+            .put_remote(&key, window, remote, &asker.clock)
+    };
+    put(9).unwrap();
+    asker.clock.advance_s(60);
+    assert!(!asker.passes(1));
+    asker.clock.advance_s(30);
+    assert_eq!(asker.ask(0).remaining, 5);
+}
+
+#[test]
+fn refused_hits_leave_no_trace_in_a_limit_that_does_not_count_them() {
+    let owned = region_with("{unit: hour, requests_per_unit: 5, hivemind: {count_denied: false}}");
+    let mut asker = Asker::new(&owned);
+    assert!(!asker.passes(6));
+    assert_eq!(owned.region().counters(START_S).count(), 0);
+    assert!(asker.passes(3));
+    for _ in 0..100 {
+        assert!(!asker.passes(3));
+    }
+    assert!(asker.passes(2));
+    let counter = owned.region().counters(START_S).next().unwrap();
+    assert_eq!(counter.local, 5);
+    let (_, published) = owned.region().load_rules().unwrap();
+    let (_, rule) = published.rules().next().unwrap();
+    let stats = owned.region().rule_stats(rule.stats_index);
+    assert_eq!((stats.total_hits, stats.within_limit), (311, 5));
+}
+
+#[test]
+fn threads_that_come_at_once_are_admitted_up_to_the_limit_and_no_further() {
+    for limit in [
+        "{unit: year, requests_per_unit: 1000, hivemind: {count_denied: false}}",
+        "{unit: year, requests_per_unit: 1000, hivemind: {algorithm: sliding_window}}",
+    ] {
+        let owned = region_with(limit);
+        let barrier = Barrier::new(4);
+        let admitted: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let mut asker = Asker::new(&owned);
+                        barrier.wait();
+                        (0..500).filter(|_| asker.passes(1)).count()
+                    })
+                })
+                .collect();
+            threads
+                .into_iter()
+                .map(|thread| thread.join().unwrap())
+                .sum()
+        });
+        assert_eq!(admitted, 1_000, "{limit}");
+        assert_eq!(
+            owned.region().counters(START_S).next().unwrap().local,
+            1_000
+        );
+    }
+}
+
+proptest! {
+    /// Against the formula, with nothing but two numbers to remember.
+    #[test]
+    fn a_sliding_window_decides_by_its_formula(
+        steps in prop::collection::vec((0..90_000_u64, 0..8_u64), 1..60),
+    ) {
+        let owned = region_with(SLIDING);
+        let mut asker = Asker::new(&owned);
+        let (mut now_ms, mut window) = (START_S * 1_000, START_S / 60);
+        let (mut previous, mut current) = (0_u64, 0_u64);
+        for (wait_ms, hits) in steps {
+            asker.clock.advance_ms(wait_ms);
+            now_ms += wait_ms;
+            let now_window = now_ms / 60_000;
+            if now_window > window {
+                previous = if now_window == window + 1 { current } else { 0 };
+                current = 0;
+                window = now_window;
+            }
+            let left_ms = 60_000 - now_ms % 60_000;
+            let fits = (previous * left_ms).div_ceil(60_000) + current + hits <= 10;
+            prop_assert_eq!(asker.passes(hits), fits);
+            current += if fits { hits } else { 0 };
+        }
+    }
+}

@@ -89,7 +89,7 @@ impl FromFiles {
         let with_metadata = |(_, rule): &(_, &Rule)| rule.metadata.is_some();
         if let Some((_, rule)) = self.book.rules.rules().find(with_metadata) {
             note(format_args!(
-                "{}: answers carry 'metadata' only with `rate_limiting.dynamic_metadata: true`",
+                "{}: answers carry 'metadata' only with `rate_limiting.response_dynamic_metadata: true`",
                 place(&rule.origin)
             ));
         }

@@ -161,7 +161,7 @@ fn the_settings_that_rules_need_are_named() {
     assert_eq!(finished.status, Some(0));
     assert!(
         finished.stderr.contains(
-            "m.yaml:3: answers carry 'metadata' only with `rate_limiting.dynamic_metadata"
+            "m.yaml:3: answers carry 'metadata' only with `rate_limiting.response_dynamic_metadata"
         ),
         "{finished:?}"
     );

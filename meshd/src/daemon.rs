@@ -194,6 +194,7 @@ fn serve(
         // Before anyone can be told that meshd runs: from then on it may be told to stop.
         let mut signals = OsSignals::install().map_err(Failure::system("signal handlers"))?;
         let metrics = Metrics {
+            ratelimit_compat: loaded.config.metrics.ratelimit_compat,
             owner: Arc::clone(owner),
             rules: background.rules(),
             mesh: mesh.map(MeshService::handle),

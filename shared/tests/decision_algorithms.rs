@@ -130,6 +130,8 @@ fn refused_hits_leave_no_trace_in_a_limit_that_does_not_count_them() {
     let (_, rule) = published.rules().next().unwrap();
     let stats = owned.region().rule_stats(rule.stats_index);
     assert_eq!((stats.total_hits, stats.within_limit), (311, 5));
+    // Of six, one was above the limit; of each three on top of three, one.
+    assert_eq!(stats.over_limit, 101);
 }
 
 #[test]

@@ -52,6 +52,8 @@ pub struct Config {
     pub rate_limiting: RateLimiting,
     /// The management server rules come from, if they do.
     pub xds: Xds,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
     /// Exchange of counts with peers.
     pub mesh: Mesh,
     /// What is logged, and how.
@@ -180,6 +182,13 @@ impl RateLimiting {
     }
 }
 
+/// `metrics`: what `/metrics` shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metrics {
+    /// Whether numbers of rules are shown under the names of envoyproxy/ratelimit as well.
+    pub ratelimit_compat: bool,
+}
+
 /// `log`: what is logged, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Log {
@@ -238,6 +247,7 @@ impl Config {
                 require_initial_config: true,
             },
             xds: Xds::default(),
+            metrics: Metrics::default(),
             mesh: Mesh::default(),
             log: Log {
                 level: LogLevel::Info,

@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 65] = [
+pub static KEYS: [Key; 66] = [
     key!(
         node.name,
         "NAME",
@@ -275,6 +275,11 @@ pub static KEYS: [Key; 65] = [
         xds.max_message_bytes,
         "BYTES",
         "Largest set of rules that is taken"
+    ),
+    key!(
+        metrics.ratelimit_compat,
+        "BOOLEAN",
+        "Whether /metrics has the names of envoyproxy/ratelimit as well"
     ),
     key!(
         mesh.cluster,

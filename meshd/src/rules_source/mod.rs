@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use hivemind_shared::rules::RuleSet;
 use hivemind_shared::yaml::Problems;
 
-pub use self::publish::{Publisher, RulesState, RulesStatus, log_problems};
+pub use self::publish::{Loads, Publisher, RulesState, RulesStatus, log_problems};
 pub use self::reload::{LoadedRules, Outcome, Reloader, load};
 pub use self::watch::Watch;
 use crate::config::{Config, HostPort, RulesSource};

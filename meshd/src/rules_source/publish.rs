@@ -112,8 +112,7 @@ impl Publisher {
             });
         }
         let shown = problems.iter().map(ToString::to_string).collect();
-        self.state
-            .update(|status| status.last_attempt = Attempt::now(shown));
+        self.state.refused(shown);
         self.rejected = text;
     }
 }
@@ -149,37 +148,76 @@ pub fn log_problems(problems: &Problems) {
 
 /// The rules in force and how they came to be, for those who show them.
 #[derive(Debug)]
-pub struct RulesState(Mutex<(Arc<RuleSet>, RulesStatus)>);
+pub struct RulesState(Mutex<InForce>);
+
+#[derive(Debug)]
+struct InForce {
+    rules: Arc<RuleSet>,
+    status: RulesStatus,
+    loads: Loads,
+}
+
+/// How often rules came since meshd was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loads {
+    /// And were brought into force.
+    pub successful: u64,
+    /// And were refused.
+    pub failed: u64,
+}
 
 impl RulesState {
     fn new(rules: Arc<RuleSet>, status: RulesStatus) -> Self {
-        Self(Mutex::new((rules, status)))
+        let loads = Loads {
+            // What comes from files was loaded before this.
+            successful: u64::from(!status.files.is_empty()),
+            failed: 0,
+        };
+        Self(Mutex::new(InForce {
+            rules,
+            status,
+            loads,
+        }))
     }
 
     /// The rules in force.
     pub fn rules(&self) -> Arc<RuleSet> {
-        Arc::clone(&self.lock().0)
+        Arc::clone(&self.lock().rules)
     }
 
     /// How they came to be.
     pub fn status(&self) -> RulesStatus {
-        self.lock().1.clone()
+        self.lock().status.clone()
+    }
+
+    /// How often rules came.
+    pub fn loads(&self) -> Loads {
+        self.lock().loads
     }
 
     /// Other rules; what is told of the management server stays.
     fn replace(&self, status: RulesStatus, rules: Arc<RuleSet>) {
         let mut inner = self.lock();
-        let xds = inner.1.xds.take();
-        *inner = (rules, RulesStatus { xds, ..status });
+        let xds = inner.status.xds.take();
+        inner.rules = rules;
+        inner.status = RulesStatus { xds, ..status };
+        inner.loads.successful += 1;
+    }
+
+    /// Rules came that were refused for these problems.
+    fn refused(&self, problems: Vec<String>) {
+        let mut inner = self.lock();
+        inner.status.last_attempt = Attempt::now(problems);
+        inner.loads.failed += 1;
     }
 
     /// Changes what is told of them.
     pub(super) fn update(&self, change: impl FnOnce(&mut RulesStatus)) {
-        change(&mut self.lock().1);
+        change(&mut self.lock().status);
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, (Arc<RuleSet>, RulesStatus)> {
-        // Every change is a single assignment: a panic cannot leave half of one.
+    fn lock(&self) -> std::sync::MutexGuard<'_, InForce> {
+        // Every change is a few assignments that cannot panic: nobody leaves half of one.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

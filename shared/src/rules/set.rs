@@ -396,21 +396,39 @@ pub struct RulePath<'a> {
     id: RuleId,
 }
 
+impl<'a> RulePath<'a> {
+    /// The domain; `None` for a rule of another set.
+    pub fn domain(&self) -> Option<&'a str> {
+        let rule = self.rules.rule(self.id)?;
+        match self.rules.ancestors(rule.place.node).last()?.parent {
+            Parent::Domain(domain) => self.rules.domain_name(DomainId(domain)),
+            Parent::Node(_) => None,
+        }
+    }
+
+    /// Key and value of each level, outermost first.
+    pub fn levels(&self) -> Vec<(&'a str, Option<&'a str>)> {
+        let rule = self.rules.rule(self.id);
+        let nodes = rule.map(|rule| self.rules.ancestors(rule.place.node));
+        let mut levels: Vec<_> = nodes
+            .into_iter()
+            .flatten()
+            .map(|node| (&*node.key, node.value.as_deref()))
+            .collect();
+        levels.reverse();
+        levels
+    }
+}
+
 impl fmt::Display for RulePath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(rule) = self.rules.rule(self.id) else {
             return Ok(());
         };
-        let mut nodes: Vec<&Node> = self.rules.ancestors(rule.place.node).collect();
-        nodes.reverse();
-        if let Some(Parent::Domain(domain)) = nodes.first().map(|node| node.parent)
-            && let Some(domain) = self.rules.domains.get(domain as usize)
-        {
-            f.write_str(&domain.name)?;
-        }
-        for node in nodes {
-            write!(f, ".{}", node.key)?;
-            if let Some(value) = &node.value {
+        f.write_str(self.domain().unwrap_or_default())?;
+        for (key, value) in self.levels() {
+            write!(f, ".{key}")?;
+            if let Some(value) = value {
                 write!(f, "_{value}")?;
             }
         }

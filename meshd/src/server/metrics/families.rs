@@ -50,6 +50,21 @@ impl<'e> Families<'e> {
         })
     }
 
+    /// A number under a name that is given, to which nothing is added.
+    pub(super) fn unknown<L: EncodeLabelSet, V: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, V)>,
+    ) -> fmt::Result {
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Unknown)?;
+        samples.into_iter().try_for_each(|(labels, value)| {
+            sample(&mut metric, &labels, |metric| metric.encode_gauge(&value))
+        })
+    }
+
     /// What does not change while meshd runs, as labels; `_info` is added to its name.
     pub(super) fn info(
         &mut self,

@@ -4,7 +4,9 @@
 mod families;
 mod grpc;
 mod mesh;
+mod ratelimit_compat;
 mod region;
+mod rules;
 mod xds;
 
 use std::fmt;
@@ -26,8 +28,8 @@ use tracing::error;
 use self::families::Families;
 use crate::mesh::MeshHandle;
 use crate::region_owner::RegionOwner;
-use crate::rules_source::RulesState;
 use crate::rules_source::xds::XdsStatus;
+use crate::rules_source::{Loads, RulesState};
 use crate::server::tls::Tls;
 
 /// Media type of OpenMetrics, which a scraper has to ask for.
@@ -41,8 +43,10 @@ const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Metrics {
     /// The region's.
     pub owner: Arc<RegionOwner>,
-    /// The management server's.
+    /// The rules', and the management server's.
     pub rules: Arc<RulesState>,
+    /// Whether numbers of rules are shown under the names of envoyproxy/ratelimit as well.
+    pub ratelimit_compat: bool,
     /// The mesh's; none when it is off.
     pub mesh: Option<MeshHandle>,
     /// TLS on the gRPC port; none when it is off.
@@ -68,6 +72,8 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
     };
     let scrape = Scrape {
         region: metrics.owner.region(),
+        loads: metrics.rules.loads(),
+        ratelimit_compat: metrics.ratelimit_compat,
         xds: metrics.rules.status().xds,
         mesh: status,
         tls: metrics.tls,
@@ -104,6 +110,8 @@ fn render(scrape: Scrape, as_open_metrics: bool) -> Result<String, fmt::Error> {
 #[derive(Debug)]
 struct Scrape {
     region: Arc<Region>,
+    loads: Loads,
+    ratelimit_compat: bool,
     /// None where rules come from files.
     xds: Option<XdsStatus>,
     /// None while the mesh is off or has not begun: its metrics have no samples then.
@@ -116,6 +124,13 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families::new(encoder);
         region::encode(&self.region, &mut families)?;
+        // Those in the region know which of its sums are theirs.
+        let rules = self.region.load_rules();
+        let rules = rules.map(|(_, rules)| rules).unwrap_or_default();
+        rules::encode(&self.region, &rules, self.loads, &mut families)?;
+        if self.ratelimit_compat {
+            ratelimit_compat::encode(&self.region, &rules, self.loads, &mut families)?;
+        }
         xds::encode(self.xds.as_ref(), &mut families)?;
         grpc::encode(self.tls.as_deref(), &mut families)?;
         mesh::encode(self.mesh.as_deref(), &self.region, &mut families)
@@ -191,23 +206,60 @@ mod tests {
     }
 
     fn rendered(status: Option<Status>, as_open_metrics: bool) -> String {
+        render(scrape(status), as_open_metrics).unwrap()
+    }
+
+    #[test]
+    fn a_rule_has_its_sums_under_our_names_and_where_asked_for_under_those_of_the_reference() {
+        use hivemind_shared::clock::ManualClock;
+        use hivemind_shared::decision::{Decision, Limiter};
+        use hivemind_shared::descriptor::{Descriptor, Entry};
+        let mut scrape = scrape(None);
+        let limiter = Limiter::new(Arc::clone(&scrape.region), ManualClock::at(1_800_000_000));
+        let entries = [Entry::new("user", "ada")];
+        let mut decision = Decision::new();
+        let descriptors = [Descriptor::new(&entries)];
+        limiter
+            .decide(b"a.b", &descriptors, 5, &mut decision)
+            .unwrap();
+        let ours = "hivemind_rule_over_limit_total{domain=\"a.b\",rule=\"a.b.user\"} 2\n";
+        let theirs = "\nratelimit_service_rate_limit_over_limit{domain=\"a.b\",key1=\"user\"} 2\n";
+        let quiet = "hivemind_rule_hits_total{domain=\"a.b\",rule=\"a.b.quiet\"} 0\n";
+        scrape.ratelimit_compat = true;
+        let text = render(scrape, false).unwrap();
+        assert!(text.contains(quiet), "{text}");
+        assert!(text.contains(ours), "{text}");
+        assert!(text.contains(theirs), "{text}");
+        assert!(
+            text.contains("\nratelimit_service_config_load_success 1\n"),
+            "{text}"
+        );
+        let text = rendered(None, false);
+        assert!(!text.contains("ratelimit_service"), "{text}");
+    }
+
+    fn scrape(status: Option<Status>) -> Scrape {
         let options = RegionOptions {
             max_keys: 100,
             ..RegionOptions::default()
         };
         let mut owned = Region::anonymous(&options).unwrap();
-        let text = "domain: a.b\ndescriptors:\n  - key: user\n    rate_limit: {unit: hour, requests_per_unit: 3}\n";
+        let text = "domain: a.b\ndescriptors:\n  - key: user\n    rate_limit: {unit: hour, requests_per_unit: 3}\n  - key: quiet\n    rate_limit: {unit: hour, requests_per_unit: 3}\n";
         let source = hivemind_shared::yaml::Source::new("rules.yaml", text);
         let options = hivemind_shared::rules::source::Options::default();
         let loaded = hivemind_shared::rules::source::parse(&[source], &options).unwrap();
         owned.publish_rules(&loaded.rules).unwrap();
-        let scrape = Scrape {
+        Scrape {
             region: Arc::clone(owned.region()),
+            loads: Loads {
+                successful: 1,
+                failed: 0,
+            },
+            ratelimit_compat: false,
             xds: None,
             mesh: status.map(Arc::new),
             tls: None,
-        };
-        render(scrape, as_open_metrics).unwrap()
+        }
     }
 
     /// The names that are described.

@@ -50,7 +50,7 @@ impl KeyHasher {
     }
 
     /// The fingerprint of an unambiguous key, as [`crate::decision::key`] builds it.
-    #[inline]
+    #[inline(always)]
     pub fn fingerprint(&self, key: &[u8]) -> Fingerprint {
         let hash = self.hasher.hash(key);
         Fingerprint {

@@ -123,19 +123,29 @@ impl Period {
 
     /// The most of a unit that one window may have: as many as fit [`Self::LENGTH_S_MAX`], 65,535 at
     /// most.
+    #[inline]
     pub const fn multiplier_max(unit: Unit) -> u32 {
-        let fit = Self::LENGTH_S_MAX / unit.seconds();
-        if fit > u16::MAX as u32 {
-            u16::MAX as u32
-        } else {
-            fit
-        }
+        // By number, worked out beforehand: slots of other keys are judged by it.
+        const MOST: [u32; 8] = {
+            let mut most = [0; 8];
+            let mut at = 0;
+            while at < Unit::ALL.len() {
+                let unit = Unit::ALL[at];
+                let fit = Period::LENGTH_S_MAX / unit.seconds();
+                let bound = u16::MAX as u32;
+                most[unit as usize] = if fit > bound { bound } else { fit };
+                at += 1;
+            }
+            most
+        };
+        MOST[unit as usize]
     }
 
     /// So many units.
     ///
     /// # Errors
     /// [`PeriodError`] for none, or for more than [`Self::multiplier_max`].
+    #[inline]
     pub fn new(unit: Unit, multiplier: u32) -> Result<Self, PeriodError> {
         if multiplier == 0 {
             return Err(PeriodError::Zero);
@@ -170,11 +180,13 @@ impl Period {
 
     /// The number that stands for this period in a region and between daemons: the unit's code, and
     /// above its three bits the multiplier less one. A single unit has the unit's own code.
+    #[inline]
     pub const fn code(self) -> u32 {
         self.unit.code() as u32 | (self.multiplier as u32 - 1) << 3
     }
 
     /// The period of a code; `None` for a number that is no period's.
+    #[inline]
     pub fn from_code(code: u32) -> Option<Self> {
         let unit = Unit::from_code(u8::try_from(code & 7).ok()?)?;
         Self::new(unit, (code >> 3) + 1).ok()

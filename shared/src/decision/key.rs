@@ -15,7 +15,7 @@ const VERSION: u8 = 1;
 ///
 /// `shared_value` gives the text that takes the place of an entry's value when a rule lets all values
 /// that match its pattern share one counter.
-#[inline]
+#[inline(always)]
 pub fn write<'k, 'v>(
     key: &'k mut Vec<u8>,
     domain: &[u8],

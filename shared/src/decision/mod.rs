@@ -26,7 +26,7 @@ pub use outcome::{AppliedLimit, Code, DecideError, Decision, Status};
 use crate::clock::{Clock, CoarseClock};
 use crate::descriptor::Descriptor;
 use crate::region::{Call, Hits, Region};
-use crate::rules::{Rule, RuleSet};
+use crate::rules::{Rule, RuleId, RuleSet};
 use crate::table::{CountError, Counted, Gate, Key, Open};
 use judge::Judgement;
 use limits::{drop_replaced, select};
@@ -130,62 +130,62 @@ impl<C: Clock> Limiter<C> {
         key_bytes: &mut Vec<u8>,
         votes: &mut Votes,
     ) {
-        let key = self.key(request, descriptor, &limit, key_bytes);
-        let addend = request.addend(descriptor);
-        let rule = request.rule(&limit);
-        let quota = rule.is_some_and(|rule| rule.quota_mode);
-        match self.count(request, descriptor, &limit, &key, addend, &Open) {
+        let target = request.target(descriptor, limit);
+        let quota = target.rule.is_some_and(|rule| rule.quota_mode);
+        let key = self.key(request, descriptor, &target, key_bytes);
+        match self.count(request, descriptor, &target, &key, target.addend, &Open) {
             Err(error) => {
                 let window = limit.period.window_at(request.now_s);
                 status.reset_s = window.seconds_left(request.now_s);
                 votes.add(Vote::Failed { error, quota });
             }
             Ok(counted) => {
-                let judgement = Judgement::fixed(&counted, &limit, addend, request.now_s);
-                self.conclude(&judgement, &limit, rule, status);
+                let judgement = Judgement::fixed(&counted, &limit, target.addend, request.now_s);
+                self.conclude(&judgement, &target, status);
                 votes.add(Vote::of(status.code, quota));
             }
         }
     }
 
     /// The key of the counter of a descriptor under a limit.
-    #[inline]
+    #[inline(always)]
     fn key(
         &self,
         request: &Request<'_>,
         descriptor: &Descriptor<'_>,
-        limit: &AppliedLimit,
+        target: &Target<'_>,
         key_bytes: &mut Vec<u8>,
     ) -> Key {
-        let shared_value = request.shared_value(limit);
         let bytes = key::write(
             key_bytes,
             request.domain,
             descriptor.entries,
-            limit.period,
-            shared_value,
+            target.limit.period,
+            |level| target.shared_value(request, level),
         );
         Key {
             fingerprint: self.region.hasher().fingerprint(bytes),
-            period: limit.period,
+            period: target.limit.period,
         }
     }
 
     /// Counts in the counter of a descriptor under a limit, if the gate admits it.
-    #[inline]
+    #[inline(always)]
     fn count<G: Gate>(
         &self,
         request: &Request<'_>,
         descriptor: &Descriptor<'_>,
-        limit: &AppliedLimit,
+        target: &Target<'_>,
         key: &Key,
         addend: u64,
         gate: &G,
     ) -> Result<Counted, CountError> {
-        let shared_value = request.shared_value(limit);
         let label = || {
             let entries = descriptor.entries.iter().enumerate();
-            let values = entries.map(|(level, e)| (e.key, shared_value(level).unwrap_or(e.value)));
+            let values = entries.map(|(level, entry)| {
+                let shared = target.shared_value(request, level);
+                (entry.key, shared.unwrap_or(entry.value))
+            });
             (request.domain, values)
         };
         let call = Call {
@@ -193,31 +193,25 @@ impl<C: Clock> Limiter<C> {
             addend,
             now_s: request.now_s,
             gate,
-            stats_index: request.rule(limit).map_or(NO_RULE, |rule| rule.stats_index),
+            stats_index: target.rule.map_or(NO_RULE, |rule| rule.stats_index),
         };
         self.region.count(&call, &self.clock, label)
     }
 
     /// Fills in a status by what was found, and the rule's statistics.
-    #[inline]
-    fn conclude(
-        &self,
-        judgement: &Judgement,
-        limit: &AppliedLimit,
-        rule: Option<&Rule>,
-        status: &mut Status,
-    ) {
+    #[inline(always)]
+    fn conclude(&self, judgement: &Judgement, target: &Target<'_>, status: &mut Status) {
         status.remaining = judgement.remaining;
         status.reset_s = judgement.reset_s;
-        let shadow = rule.is_some_and(|rule| rule.shadow_mode);
+        let shadow = target.rule.is_some_and(|rule| rule.shadow_mode);
         if judgement.over && !shadow {
             status.code = Code::OverLimit;
         }
-        if let Some(rule) = rule {
+        if let Some(rule) = target.rule {
             let hits = Hits {
                 before: judgement.before,
                 addend: judgement.addend,
-                limit: limit.requests_per_unit,
+                limit: target.limit.requests_per_unit,
                 shadow,
             };
             self.region.record(rule.stats_index, hits);
@@ -234,25 +228,38 @@ struct Request<'r> {
 }
 
 impl<'r> Request<'r> {
-    /// What a descriptor counts.
-    #[inline]
-    fn addend(&self, descriptor: &Descriptor<'_>) -> u64 {
+    /// What a descriptor counts under a limit.
+    #[inline(always)]
+    fn target(&self, descriptor: &Descriptor<'_>, limit: AppliedLimit) -> Target<'r> {
+        let rule = limit.rule.and_then(|id| self.rules.rule(id));
         let for_all = || u64::from(self.hits_addend.max(1));
-        descriptor.hits_addend.unwrap_or_else(for_all)
+        Target {
+            limit,
+            rule,
+            shared: rule
+                .filter(|rule| rule.shared_levels() != 0)
+                .and(limit.rule),
+            addend: descriptor.hits_addend.unwrap_or_else(for_all),
+        }
     }
+}
 
-    /// The rule a limit comes from.
-    #[inline]
-    fn rule(&self, limit: &AppliedLimit) -> Option<&'r Rule> {
-        limit.rule.and_then(|id| self.rules.rule(id))
-    }
+/// One limit that a descriptor is held against.
+struct Target<'r> {
+    limit: AppliedLimit,
+    /// The rule it comes from.
+    rule: Option<&'r Rule>,
+    /// That rule, if all values that match its pattern share a counter.
+    shared: Option<RuleId>,
+    /// Hits that are held against it.
+    addend: u64,
+}
 
+impl Target<'_> {
     /// The text that stands for a level's value in the counter's key, where it is not the request's.
     #[inline]
-    fn shared_value(&self, limit: &AppliedLimit) -> impl Fn(usize) -> Option<&'r [u8]> {
-        let sharing = self.rule(limit).filter(|rule| rule.shared_levels() != 0);
-        let shared = sharing.and(limit.rule);
-        let rules = self.rules;
-        move |level| shared.and_then(|id| rules.shared_value(id, level))
+    fn shared_value<'r>(&self, request: &Request<'r>, level: usize) -> Option<&'r [u8]> {
+        self.shared
+            .and_then(|id| request.rules.shared_value(id, level))
     }
 }

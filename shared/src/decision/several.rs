@@ -9,7 +9,7 @@
 
 use super::judge::{Judgement, Room};
 use super::votes::{Vote, Votes};
-use super::{AppliedLimit, Code, Limiter, Request, Status};
+use super::{AppliedLimit, Code, Limiter, Request, Status, Target};
 use crate::clock::Clock;
 use crate::descriptor::Descriptor;
 use crate::rules::{Algorithm, Rule, RuleId, RuleLimit};
@@ -19,22 +19,21 @@ use crate::table::{CountError, Key, Open};
 struct Pending<'r> {
     /// Which descriptor.
     position: usize,
-    limit: AppliedLimit,
-    rule: Option<&'r Rule>,
+    target: Target<'r>,
     key: Key,
-    addend: u64,
 }
 
 impl Pending<'_> {
     fn is_gated(&self) -> bool {
-        self.rule.is_some_and(Rule::is_gated)
+        self.target.rule.is_some_and(Rule::is_gated)
     }
 
     fn room(&self, now_ms: u64) -> Room {
         Room {
-            allowed: self.limit.requests_per_unit.into(),
-            addend: self.addend,
+            allowed: self.target.limit.requests_per_unit.into(),
+            addend: self.target.addend,
             algorithm: self
+                .target
                 .rule
                 .map_or(Algorithm::FixedWindow, |rule| rule.algorithm),
             now_ms,
@@ -67,12 +66,11 @@ impl<C: Clock> Limiter<C> {
         let mut pending = Vec::new();
         for (position, (descriptor, status)) in descriptors.iter().zip(&*statuses).enumerate() {
             for limit in limits(request, status, replaced) {
+                let target = request.target(descriptor, limit);
                 pending.push(Pending {
                     position,
-                    limit,
-                    rule: request.rule(&limit),
-                    key: self.key(request, descriptor, &limit, key_bytes),
-                    addend: request.addend(descriptor),
+                    key: self.key(request, descriptor, &target, key_bytes),
+                    target,
                 });
             }
         }
@@ -118,27 +116,28 @@ impl<C: Clock> Limiter<C> {
             ) else {
                 continue;
             };
-            let quota = first.rule.is_some_and(|rule| rule.quota_mode);
+            let quota = first.target.rule.is_some_and(|rule| rule.quota_mode);
             let mut worst: Option<Status> = None;
             let mut failed = None;
             for limit in limits {
+                let target = &limit.target;
                 let mut own = Status {
-                    limit: Some(limit.limit),
-                    rule: limit.limit.rule,
+                    limit: Some(target.limit),
+                    rule: target.limit.rule,
                     ..Status::UNLIMITED_BY_ANY_RULE
                 };
                 match self.judge(request, descriptor, limit, now_ms, pass) {
                     Ok(judgement) if pass == Pass::Look => {
                         own.remaining = judgement.remaining;
-                        let shadow = limit.rule.is_some_and(|rule| rule.shadow_mode);
+                        let shadow = target.rule.is_some_and(|rule| rule.shadow_mode);
                         if judgement.over && !shadow {
                             own.code = Code::OverLimit;
                         }
                     }
-                    Ok(judgement) => self.conclude(&judgement, &limit.limit, limit.rule, &mut own),
+                    Ok(judgement) => self.conclude(&judgement, target, &mut own),
                     Err(error) => {
                         failed = Some(error);
-                        let window = limit.limit.period.window_at(request.now_s);
+                        let window = target.limit.period.window_at(request.now_s);
                         own.reset_s = window.seconds_left(request.now_s);
                     }
                 }
@@ -166,19 +165,24 @@ impl<C: Clock> Limiter<C> {
         now_ms: u64,
         pass: Pass,
     ) -> Result<Judgement, CountError> {
-        let (limit, key) = (&pending.limit, &pending.key);
+        let (target, key) = (&pending.target, &pending.key);
         let room = pending.room(now_ms);
         if pass == Pass::Look || pass == Pass::Refused && pending.is_gated() {
-            let counted = self.count(request, descriptor, limit, key, 0, &room)?;
+            let counted = self.count(request, descriptor, target, key, 0, &room)?;
             return Ok(room.judge(&counted, request.now_s));
         }
         if pending.is_gated() {
-            let counted = self.count(request, descriptor, limit, key, pending.addend, &room)?;
+            let counted = self.count(request, descriptor, target, key, target.addend, &room)?;
             return Ok(room.judge(&counted, request.now_s));
         }
-        let addend = pending.addend;
-        let counted = self.count(request, descriptor, limit, key, addend, &Open)?;
-        Ok(Judgement::fixed(&counted, limit, addend, request.now_s))
+        let addend = target.addend;
+        let counted = self.count(request, descriptor, target, key, addend, &Open)?;
+        Ok(Judgement::fixed(
+            &counted,
+            &target.limit,
+            addend,
+            request.now_s,
+        ))
     }
 }
 

@@ -148,7 +148,7 @@ impl Region {
     ///
     /// # Errors
     /// [`CountError`]; nothing was counted then, and the region's own counters say so.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn count<'k, E>(
         &self,
         call: &Call<'_, impl Gate>,

@@ -47,7 +47,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     ///
     /// # Errors
     /// [`CountError`]; nothing was counted then.
-    #[inline]
+    #[inline(always)]
     pub fn count_if<G: Gate>(
         &self,
         key: &Key,
@@ -97,7 +97,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     }
 
     /// Adds to a slot that was found to be the key's, as long as it still is.
-    #[inline]
+    #[inline(always)]
     fn add<G: Gate>(
         &self,
         key: &Key,

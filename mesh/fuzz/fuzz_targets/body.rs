@@ -26,7 +26,7 @@ fn read_counts(content: &[u8]) -> Result<(Head, Vec<Entry>), Malformed> {
     // The order is the writer's business.
     entries.sort_by_key(|entry| {
         let Entry { key, window, count } = *entry;
-        (key.unit, window, key.fingerprint.high, key.fingerprint.low, count)
+        (key.period, window, key.fingerprint.high, key.fingerprint.low, count)
     });
     Ok((head, entries))
 }

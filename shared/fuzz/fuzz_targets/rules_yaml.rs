@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let Ok(source) = Source::from_bytes("fuzz.yaml", input.to_vec()) else { return };
-    match parse(&[source], &Options { merge_domains: input.len() % 2 == 0 }) {
+    match parse(&[source], &Options { merge_domains: input.len() % 2 == 0, ..Options::default() }) {
         Ok(loaded) => assert!(decode(&encode(&loaded.rules)).is_ok()),
         Err(problems) => {
             let _ = problems.to_string();

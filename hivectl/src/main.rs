@@ -9,6 +9,7 @@ mod admin;
 mod cli;
 mod commands;
 mod failure;
+mod limit_json;
 mod limits;
 mod moment;
 mod output;

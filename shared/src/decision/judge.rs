@@ -1,6 +1,6 @@
 //! What a count means for a limit.
 
-use super::AppliedLimit;
+use super::{AppliedLimit, Code, Status, Target};
 use crate::rules::Algorithm;
 use crate::table::{Counted, Gate, Tally};
 
@@ -32,6 +32,17 @@ impl Judgement {
             reset_s: counted.window.seconds_left(now_s),
             before: counted.before.saturating_add(counted.remote),
             addend,
+        }
+    }
+
+    /// Fills in the status of the descriptor.
+    #[inline(always)]
+    pub(super) fn fill_in(&self, target: &Target<'_>, status: &mut Status) {
+        status.remaining = self.remaining;
+        status.reset_s = self.reset_s;
+        let shadow = target.rule.is_some_and(|rule| rule.shadow_mode);
+        if self.over && !shadow {
+            status.code = Code::OverLimit;
         }
     }
 }

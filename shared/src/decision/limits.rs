@@ -44,24 +44,13 @@ pub(super) fn select(rules: &RuleSet, domain: DomainId, descriptor: &Descriptor<
 /// The status of a descriptor that this rule applies to, before anything is counted.
 #[inline]
 fn begin(rules: &RuleSet, id: RuleId) -> Option<Status> {
-    Some(match rules.rule(id)?.limit {
-        RuleLimit::Unlimited => Status {
-            remaining: u32::MAX,
-            rule: Some(id),
-            ..Status::UNLIMITED_BY_ANY_RULE
-        },
-        RuleLimit::Limited {
-            requests_per_unit,
-            period,
-        } => Status {
-            limit: Some(AppliedLimit {
-                requests_per_unit,
-                period,
-                rule: Some(id),
-            }),
-            rule: Some(id),
-            ..Status::UNLIMITED_BY_ANY_RULE
-        },
+    let limit = AppliedLimit::of(id, rules.rule(id)?);
+    Some(Status {
+        limit,
+        // Of an unlimited rule.
+        remaining: if limit.is_none() { u32::MAX } else { 0 },
+        rule: Some(id),
+        ..Status::UNLIMITED_BY_ANY_RULE
     })
 }
 

@@ -141,7 +141,8 @@ impl<C: Clock> Limiter<C> {
             }
             Ok(counted) => {
                 let judgement = Judgement::fixed(&counted, &limit, target.addend, request.now_s);
-                self.conclude(&judgement, &target, status);
+                judgement.fill_in(&target, status);
+                self.record(&judgement, &target);
                 votes.add(Vote::of(status.code, quota));
             }
         }
@@ -198,21 +199,15 @@ impl<C: Clock> Limiter<C> {
         self.region.count(&call, &self.clock, label)
     }
 
-    /// Fills in a status by what was found, and the rule's statistics.
+    /// Adds what was found to the statistics of the rule.
     #[inline(always)]
-    fn conclude(&self, judgement: &Judgement, target: &Target<'_>, status: &mut Status) {
-        status.remaining = judgement.remaining;
-        status.reset_s = judgement.reset_s;
-        let shadow = target.rule.is_some_and(|rule| rule.shadow_mode);
-        if judgement.over && !shadow {
-            status.code = Code::OverLimit;
-        }
+    fn record(&self, judgement: &Judgement, target: &Target<'_>) {
         if let Some(rule) = target.rule {
             let hits = Hits {
                 before: judgement.before,
                 addend: judgement.addend,
                 limit: target.limit.requests_per_unit,
-                shadow,
+                shadow: rule.shadow_mode,
             };
             self.region.record(rule.stats_index, hits);
         }

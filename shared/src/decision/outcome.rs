@@ -2,7 +2,7 @@
 
 use super::rules_cache::Loaded;
 use crate::region::LoadRulesError;
-use crate::rules::{RuleId, RuleSet};
+use crate::rules::{Rule, RuleId, RuleLimit, RuleSet};
 use crate::table::CountError;
 use crate::window::Period;
 
@@ -24,6 +24,24 @@ pub struct AppliedLimit {
     pub period: Period,
     /// The rule it comes from; `None` when the request brought it along.
     pub rule: Option<RuleId>,
+}
+
+impl AppliedLimit {
+    /// The limit of a rule; `None` for an unlimited one.
+    #[inline]
+    pub(super) fn of(id: RuleId, rule: &Rule) -> Option<Self> {
+        match rule.limit {
+            RuleLimit::Unlimited => None,
+            RuleLimit::Limited {
+                requests_per_unit,
+                period,
+            } => Some(Self {
+                requests_per_unit,
+                period,
+                rule: Some(id),
+            }),
+        }
+    }
 }
 
 /// What became of one descriptor.

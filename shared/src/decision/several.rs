@@ -12,7 +12,7 @@ use super::votes::{Vote, Votes};
 use super::{AppliedLimit, Code, Limiter, Request, Status, Target};
 use crate::clock::Clock;
 use crate::descriptor::Descriptor;
-use crate::rules::{Algorithm, Rule, RuleId, RuleLimit};
+use crate::rules::{Algorithm, Rule, RuleId};
 use crate::table::{CountError, Key, Open};
 
 /// One limit of one descriptor.
@@ -127,14 +127,12 @@ impl<C: Clock> Limiter<C> {
                     ..Status::UNLIMITED_BY_ANY_RULE
                 };
                 match self.judge(request, descriptor, limit, now_ms, pass) {
-                    Ok(judgement) if pass == Pass::Look => {
-                        own.remaining = judgement.remaining;
-                        let shadow = target.rule.is_some_and(|rule| rule.shadow_mode);
-                        if judgement.over && !shadow {
-                            own.code = Code::OverLimit;
+                    Ok(judgement) => {
+                        judgement.fill_in(target, &mut own);
+                        if pass != Pass::Look {
+                            self.record(&judgement, target);
                         }
                     }
-                    Ok(judgement) => self.conclude(&judgement, target, &mut own),
                     Err(error) => {
                         failed = Some(error);
                         let window = target.limit.period.window_at(request.now_s);
@@ -167,12 +165,10 @@ impl<C: Clock> Limiter<C> {
     ) -> Result<Judgement, CountError> {
         let (target, key) = (&pending.target, &pending.key);
         let room = pending.room(now_ms);
-        if pass == Pass::Look || pass == Pass::Refused && pending.is_gated() {
-            let counted = self.count(request, descriptor, target, key, 0, &room)?;
-            return Ok(room.judge(&counted, request.now_s));
-        }
-        if pending.is_gated() {
-            let counted = self.count(request, descriptor, target, key, target.addend, &room)?;
+        if pass == Pass::Look || pending.is_gated() {
+            let counts = pass == Pass::Admitted;
+            let addend = if counts { target.addend } else { 0 };
+            let counted = self.count(request, descriptor, target, key, addend, &room)?;
             return Ok(room.judge(&counted, request.now_s));
         }
         let addend = target.addend;
@@ -195,21 +191,10 @@ fn limits<'q>(
     let first = status.limit;
     let further = first
         .and_then(|limit| limit.rule)
-        .and_then(|id| request.rules.next_limit(id))
         .into_iter()
-        .flat_map(|id| request.rules.limits_from(id))
+        .flat_map(|id| request.rules.limits_from(id).skip(1))
         .filter(|id| !replaced.contains(id))
-        .filter_map(|id| match request.rules.rule(id)?.limit {
-            RuleLimit::Limited {
-                requests_per_unit,
-                period,
-            } => Some(AppliedLimit {
-                requests_per_unit,
-                period,
-                rule: Some(id),
-            }),
-            RuleLimit::Unlimited => None,
-        });
+        .filter_map(|id| AppliedLimit::of(id, request.rules.rule(id)?));
     first.into_iter().chain(further)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::pattern::{Pattern, has_wildcard};
 use super::rule::RuleId;
-use super::set::{DomainId, Level, Match, Node, Observer, Parent, RuleSet};
+use super::set::{DomainId, Level, Match, Node, Observer, RuleSet};
 use crate::descriptor::Entry;
 
 /// Names a descriptor of the rules within its [`RuleSet`]; it means nothing in another one.
@@ -183,7 +183,7 @@ impl RuleSet {
         };
         let mut nodes: Vec<&Node> = self.ancestors(rule.place.node).collect();
         nodes.reverse();
-        let domain = self.domain_of(rule.place.node);
+        let domain = self.path(id).domain();
         let mut path = domain.unwrap_or_default().to_owned();
         for (node, entry) in nodes.iter().zip(entries) {
             let requested = String::from_utf8_lossy(entry.value);
@@ -206,14 +206,6 @@ impl RuleSet {
             }
         }
         path
-    }
-
-    /// The name of the domain a node is of.
-    fn domain_of(&self, node: u32) -> Option<&str> {
-        match self.ancestors(node).last()?.parent {
-            Parent::Domain(domain) => self.domain_name(DomainId(domain)),
-            Parent::Node(_) => None,
-        }
     }
 
     /// The descriptor a rule stands in.

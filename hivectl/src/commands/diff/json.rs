@@ -1,9 +1,9 @@
 //! The differences for programs.
 
 use hivemind_shared::rules::{Change, ChangeKind, Counters, RuleId, RuleLimit, RulesDiff, Side};
-use hivemind_shared::window::Period;
 use serde::Serialize;
 
+use crate::limit_json::LimitJson;
 use crate::rules::Rulebook;
 
 #[derive(Serialize)]
@@ -42,12 +42,8 @@ struct SideJson<'a> {
 #[derive(Serialize)]
 struct RuleJson<'a> {
     unlimited: bool,
-    requests_per_unit: Option<u32>,
-    unit: Option<&'static str>,
-    unit_multiplier: Option<u32>,
-    algorithm: &'static str,
-    count_denied: bool,
-    name: Option<&'a str>,
+    #[serde(flatten)]
+    limit: LimitJson<'a>,
     replaces: Vec<&'a str>,
     shadow_mode: bool,
     quota_mode: bool,
@@ -133,21 +129,9 @@ impl<'a> SideJson<'a> {
 impl<'a> RuleJson<'a> {
     fn of(book: &'a Rulebook, id: RuleId) -> Option<Self> {
         let rule = book.rules.rule(id)?;
-        let (requests_per_unit, period) = match rule.limit {
-            RuleLimit::Limited {
-                requests_per_unit,
-                period,
-            } => (Some(requests_per_unit), Some(period)),
-            RuleLimit::Unlimited => (None, None),
-        };
         Some(Self {
             unlimited: rule.limit == RuleLimit::Unlimited,
-            requests_per_unit,
-            unit: period.map(|period| period.unit().name()),
-            unit_multiplier: period.map(Period::multiplier),
-            algorithm: rule.algorithm.name(),
-            count_denied: rule.count_denied,
-            name: Some(&*rule.name).filter(|name| !name.is_empty()),
+            limit: LimitJson::of(rule),
             replaces: rule.replaces.iter().map(|name| &**name).collect(),
             shadow_mode: rule.shadow_mode,
             quota_mode: rule.quota_mode,

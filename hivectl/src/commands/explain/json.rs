@@ -1,13 +1,13 @@
 //! The answer for programs.
 
 use hivemind_shared::rules::{End, Rule, RuleLimit};
-use hivemind_shared::window::Period;
 use serde::Serialize;
 
 use super::answer::{Answer, CandidateAnswer, DescriptorAnswer, RuleAnswer};
 use super::counter::CounterState;
 use super::sentences;
 use super::text::shown;
+use crate::limit_json::LimitJson;
 
 /// Of the descriptors that do not match, so many are there without `--all`.
 const OTHERS_MAX: usize = 100;
@@ -61,12 +61,8 @@ struct RuleJson<'a> {
     path: &'a str,
     statistics: &'a str,
     unlimited: bool,
-    requests_per_unit: Option<u32>,
-    unit: Option<&'static str>,
-    unit_multiplier: Option<u32>,
-    algorithm: &'static str,
-    count_denied: bool,
-    name: Option<&'a str>,
+    #[serde(flatten)]
+    limit: LimitJson<'a>,
     replaces: Vec<&'a str>,
     shadow_mode: bool,
     quota_mode: bool,
@@ -81,12 +77,8 @@ struct RuleJson<'a> {
 /// A further limit of the same descriptor.
 #[derive(Serialize)]
 struct FurtherJson<'a> {
-    requests_per_unit: Option<u32>,
-    unit: Option<&'static str>,
-    unit_multiplier: Option<u32>,
-    algorithm: &'static str,
-    count_denied: bool,
-    name: Option<&'a str>,
+    #[serde(flatten)]
+    limit: LimitJson<'a>,
     line: u32,
 }
 
@@ -194,26 +186,10 @@ impl<'a> CandidateJson<'a> {
     }
 }
 
-fn amount(limit: RuleLimit) -> (Option<u32>, Option<Period>) {
-    match limit {
-        RuleLimit::Limited {
-            requests_per_unit,
-            period,
-        } => (Some(requests_per_unit), Some(period)),
-        RuleLimit::Unlimited => (None, None),
-    }
-}
-
 impl<'a> FurtherJson<'a> {
     fn of(rule: &'a Rule) -> Self {
-        let (requests_per_unit, period) = amount(rule.limit);
         Self {
-            requests_per_unit,
-            unit: period.map(|period| period.unit().name()),
-            unit_multiplier: period.map(Period::multiplier),
-            algorithm: rule.algorithm.name(),
-            count_denied: rule.count_denied,
-            name: Some(&*rule.name).filter(|name| !name.is_empty()),
+            limit: LimitJson::of(rule),
             line: rule.origin.line,
         }
     }
@@ -222,17 +198,11 @@ impl<'a> FurtherJson<'a> {
 impl<'a> RuleJson<'a> {
     fn of(found: &'a RuleAnswer) -> Self {
         let rule = &found.rule;
-        let (requests_per_unit, period) = amount(rule.limit);
         Self {
             path: &found.path,
             statistics: &found.statistics,
             unlimited: rule.limit == RuleLimit::Unlimited,
-            requests_per_unit,
-            unit: period.map(|period| period.unit().name()),
-            unit_multiplier: period.map(Period::multiplier),
-            algorithm: rule.algorithm.name(),
-            count_denied: rule.count_denied,
-            name: Some(&*rule.name).filter(|name| !name.is_empty()),
+            limit: LimitJson::of(rule),
             replaces: rule.replaces.iter().map(|name| &**name).collect(),
             shadow_mode: rule.shadow_mode,
             quota_mode: rule.quota_mode,

@@ -25,11 +25,8 @@ impl<'e> Families<'e> {
         help: &str,
         samples: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
-        let mut metric = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Gauge)?;
-        samples.into_iter().try_for_each(|(labels, value)| {
-            sample(&mut metric, &labels, |metric| metric.encode_gauge(&value))
+        self.family(name, help, MetricType::Gauge, samples, |metric, value| {
+            metric.encode_gauge(value)
         })
     }
 
@@ -40,13 +37,8 @@ impl<'e> Families<'e> {
         help: &str,
         samples: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
-        let mut metric = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Counter)?;
-        samples.into_iter().try_for_each(|(labels, value)| {
-            sample(&mut metric, &labels, |metric| {
-                metric.encode_counter::<[(&str, &str); 0], _, u64>(&value, None)
-            })
+        self.family(name, help, MetricType::Counter, samples, |metric, value| {
+            metric.encode_counter::<[(&str, &str); 0], _, u64>(value, None)
         })
     }
 
@@ -57,12 +49,23 @@ impl<'e> Families<'e> {
         help: &str,
         samples: impl IntoIterator<Item = (L, V)>,
     ) -> fmt::Result {
-        let mut metric = self
-            .0
-            .encode_descriptor(name, help, None, MetricType::Unknown)?;
-        samples.into_iter().try_for_each(|(labels, value)| {
-            sample(&mut metric, &labels, |metric| metric.encode_gauge(&value))
+        self.family(name, help, MetricType::Unknown, samples, |metric, value| {
+            metric.encode_gauge(value)
         })
+    }
+
+    fn family<L: EncodeLabelSet, V>(
+        &mut self,
+        name: &str,
+        help: &str,
+        kind: MetricType,
+        samples: impl IntoIterator<Item = (L, V)>,
+        encode: impl Fn(&mut MetricEncoder<'_>, &V) -> fmt::Result,
+    ) -> fmt::Result {
+        let mut metric = self.0.encode_descriptor(name, help, None, kind)?;
+        samples
+            .into_iter()
+            .try_for_each(|(labels, value)| encode(&mut metric.encode_family(&labels)?, &value))
     }
 
     /// What does not change while meshd runs, as labels; `_info` is added to its name.
@@ -77,14 +80,6 @@ impl<'e> Families<'e> {
             .encode_descriptor(name, help, None, MetricType::Info)?;
         metric.encode_info(labels)
     }
-}
-
-fn sample(
-    metric: &mut MetricEncoder<'_>,
-    labels: &impl EncodeLabelSet,
-    encode: impl FnOnce(&mut MetricEncoder<'_>) -> fmt::Result,
-) -> fmt::Result {
-    encode(&mut metric.encode_family(labels)?)
 }
 
 /// Microseconds in seconds.

@@ -8,7 +8,6 @@ use hivemind_mesh::drops::DropCause;
 use hivemind_mesh::status::{
     KindTraffic, PeerState, PeerStatus, ProbeStatus, RuleOvershoot, Status,
 };
-use hivemind_shared::region::Region;
 use hivemind_shared::rules::RuleSet;
 
 use super::families::{Families, UNLABELLED, seconds};
@@ -19,7 +18,7 @@ const PEERS_MAX: usize = 256;
 /// Without a status every metric is described and has no sample.
 pub(super) fn encode(
     status: Option<&Status>,
-    region: &Region,
+    rules: &RuleSet,
     families: &mut Families<'_>,
 ) -> fmt::Result {
     families.gauge(
@@ -44,7 +43,7 @@ pub(super) fn encode(
     probe(status.map(|status| &status.probe), families)?;
     overshoot(
         status.map_or(&[], |status| &status.overshoot),
-        region,
+        rules,
         families,
     )
 }
@@ -217,18 +216,14 @@ fn probe(probe: Option<&ProbeStatus>, families: &mut Families<'_>) -> fmt::Resul
 
 fn overshoot(
     overshoot: &[RuleOvershoot],
-    region: &Region,
+    rules: &RuleSet,
     families: &mut Families<'_>,
 ) -> fmt::Result {
-    let rules = if overshoot.is_empty() {
-        None
+    let names = if overshoot.is_empty() {
+        HashMap::new()
     } else {
-        // Without readable rules nobody knows what the numbers mean.
-        region.load_rules().ok()
+        rule_names(rules)
     };
-    let names = rules
-        .map(|(_, rules)| rule_names(&rules))
-        .unwrap_or_default();
     let samples = overshoot.iter().filter_map(|estimate| {
         let (domain, rule) = names.get(&estimate.rule)?;
         let labels = [("domain", domain.as_str()), ("rule", rule.as_str())];
@@ -247,16 +242,9 @@ fn rule_names(rules: &RuleSet) -> HashMap<u32, (String, String)> {
     let mut names = HashMap::new();
     for (id, rule) in rules.rules() {
         names.entry(rule.stats_index).or_insert_with(|| {
-            let path = rules.path(id).to_string();
-            // Domains may have dots in them: the longest that fits is the right one.
-            let domain = rules
-                .domains()
-                .filter(|domain| {
-                    let rest = path.strip_prefix(domain);
-                    rest.is_some_and(|rest| rest.starts_with('.'))
-                })
-                .max_by_key(|domain| domain.len());
-            (domain.unwrap_or_default().to_owned(), path)
+            let path = rules.path(id);
+            let domain = path.domain().unwrap_or_default();
+            (domain.to_owned(), path.to_string())
         });
     }
     names

@@ -124,7 +124,8 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families::new(encoder);
         region::encode(&self.region, &mut families)?;
-        // Those in the region know which of its sums are theirs.
+        // Those in the region know which of its sums are theirs. Without readable ones nobody knows what
+        // the sums mean, and there are no samples.
         let rules = self.region.load_rules();
         let rules = rules.map(|(_, rules)| rules).unwrap_or_default();
         rules::encode(&self.region, &rules, self.loads, &mut families)?;
@@ -133,7 +134,7 @@ impl Collector for Scrape {
         }
         xds::encode(self.xds.as_ref(), &mut families)?;
         grpc::encode(self.tls.as_deref(), &mut families)?;
-        mesh::encode(self.mesh.as_deref(), &self.region, &mut families)
+        mesh::encode(self.mesh.as_deref(), &rules, &mut families)
     }
 }
 

@@ -1,0 +1,36 @@
+//! A limit in JSON, wherever one is shown.
+
+use hivemind_shared::rules::{Rule, RuleLimit};
+use hivemind_shared::window::Period;
+use serde::Serialize;
+
+/// How much a rule allows, and how its hits are held against it.
+#[derive(Serialize)]
+pub(crate) struct LimitJson<'a> {
+    requests_per_unit: Option<u32>,
+    unit: Option<&'static str>,
+    unit_multiplier: Option<u32>,
+    algorithm: &'static str,
+    count_denied: bool,
+    name: Option<&'a str>,
+}
+
+impl<'a> LimitJson<'a> {
+    pub(crate) fn of(rule: &'a Rule) -> Self {
+        let (requests_per_unit, period) = match rule.limit {
+            RuleLimit::Limited {
+                requests_per_unit,
+                period,
+            } => (Some(requests_per_unit), Some(period)),
+            RuleLimit::Unlimited => (None, None),
+        };
+        Self {
+            requests_per_unit,
+            unit: period.map(|period| period.unit().name()),
+            unit_multiplier: period.map(Period::multiplier),
+            algorithm: rule.algorithm.name(),
+            count_denied: rule.count_denied,
+            name: Some(&*rule.name).filter(|name| !name.is_empty()),
+        }
+    }
+}

@@ -11,6 +11,8 @@ pub(crate) struct LimitJson<'a> {
     unit: Option<&'static str>,
     unit_multiplier: Option<u32>,
     algorithm: &'static str,
+    /// Of a token bucket.
+    burst: Option<u32>,
     count_denied: bool,
     name: Option<&'a str>,
 }
@@ -29,6 +31,7 @@ impl<'a> LimitJson<'a> {
             unit: period.map(|period| period.unit().name()),
             unit_multiplier: period.map(Period::multiplier),
             algorithm: rule.algorithm.name(),
+            burst: rule.token_bucket().map(|bucket| bucket.burst()),
             count_denied: rule.count_denied,
             name: Some(&*rule.name).filter(|name| !name.is_empty()),
         }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use hivemind_shared::counting::Counting;
 use hivemind_shared::descriptor::Entry;
 use hivemind_shared::region::{Counter, Label};
 use hivemind_shared::rules::{Lookup, Rule, RuleId, RuleLimit, RuleSet};
@@ -17,8 +18,8 @@ pub(crate) struct Limits {
 /// A counter's limit and the rule it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit {
-    /// Hits allowed in one window of the counter's unit.
-    pub(crate) requests_per_unit: u32,
+    /// Hits allowed in one window of the counter: of a token bucket, what flows in meanwhile.
+    pub(crate) hits_per_window: u64,
     /// The rule, of [`Limits::rules`].
     pub(crate) rule: RuleId,
 }
@@ -81,16 +82,22 @@ impl Limits {
     /// The limit of a rule, if it counts by this period: a counter of another one was left behind by
     /// rules from before.
     fn limit(&self, rule: RuleId, period: Period) -> Option<Limit> {
-        match self.rules.rule(rule).map(|rule| rule.limit)? {
-            RuleLimit::Limited {
-                requests_per_unit,
-                period: of_rule,
-            } if of_rule == period => Some(Limit {
-                requests_per_unit,
-                rule,
-            }),
-            RuleLimit::Limited { .. } | RuleLimit::Unlimited => None,
-        }
+        let known = self.rules.rule(rule)?;
+        let RuleLimit::Limited {
+            requests_per_unit, ..
+        } = known.limit
+        else {
+            return None;
+        };
+        let counting = known.counting().filter(|it| it.period() == period)?;
+        let hits_per_window = match counting {
+            Counting::Windows(_) => requests_per_unit.into(),
+            Counting::Tokens(bucket) => bucket.tokens_per_window(),
+        };
+        Some(Limit {
+            hits_per_window,
+            rule,
+        })
     }
 
     /// The rule of a limit.
@@ -149,8 +156,8 @@ descriptors:
         }
     }
 
-    fn limit_of(counter: &Counter) -> Option<u32> {
-        limits().of(counter).map(|limit| limit.requests_per_unit)
+    fn limit_of(counter: &Counter) -> Option<u64> {
+        limits().of(counter).map(|limit| limit.hits_per_window)
     }
 
     #[test]

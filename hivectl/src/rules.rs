@@ -165,6 +165,9 @@ pub(crate) fn settings(rule: &Rule) -> Vec<String> {
     }
     if rule.algorithm != Algorithm::default() {
         settings.push(format!("algorithm {}", rule.algorithm.name()));
+        if let Algorithm::TokenBucket { burst } = rule.algorithm {
+            settings.push(format!("burst {burst}"));
+        }
     } else if !rule.count_denied {
         settings.push("count_denied false".to_owned());
     }

@@ -43,7 +43,7 @@ fn text_has_a_fact_a_line_with_the_values_aligned() {
     for (name, expected) in [
         ("region", place.region().to_str().unwrap()),
         ("region id", &region_id),
-        ("layout version", "1"),
+        ("layout version", "2"),
         ("live keys", "0 (0.0 % of 1000)"),
         ("expired keys", "2"),
         ("slots", &slots),

@@ -53,9 +53,9 @@ impl<C: Clock> RegionCounters<C> {
 fn limits(rules: &RuleSet) -> Vec<Option<u32>> {
     let mut limits: Vec<Option<u32>> = Vec::new();
     for (_, rule) in rules.rules() {
-        // What is left of it depends on the window before as well: as if nobody knew its limit, every
+        // What is left of it depends on more than the present window: as if nobody knew its limit, every
         // change is news. Hits that it refuses are not counted, so a flood makes none.
-        if rule.algorithm == Algorithm::SlidingWindow {
+        if rule.algorithm != Algorithm::FixedWindow {
             continue;
         }
         let RuleLimit::Limited {

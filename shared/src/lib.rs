@@ -6,6 +6,7 @@
 //! [`region`] is the file both live in; [`rules`] is what is compared with.
 
 pub mod clock;
+pub mod counting;
 pub mod decision;
 pub mod descriptor;
 pub mod fingerprint;
@@ -13,6 +14,7 @@ pub mod region;
 pub mod rules;
 pub mod sync;
 pub mod table;
+pub mod token_bucket;
 pub mod window;
 #[cfg(feature = "yaml")]
 pub mod yaml;

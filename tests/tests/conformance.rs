@@ -104,6 +104,7 @@ async fn the_module_answers_every_case_that_headers_can_carry() -> anyhow::Resul
                     "unit_seconds_count_apart_in_each_second",
                     "same_request_hits_exact_wildcard_default_and_nothing",
                     "denied_hits_are_not_counted",
+                    "token_bucket_lets_several_hits_pass_together_or_not_at_all",
                 ],
             ),
             (

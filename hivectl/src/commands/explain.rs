@@ -91,13 +91,13 @@ pub(crate) fn run(
         None => {
             let region = place.open()?;
             let (generation, book) = Rulebook::published(&region, place.path())?;
-            let now_s = options.at.moment.unix_ms(&region) / 1_000;
+            let now_ms = options.at.moment.unix_ms(&region);
             if !options.output.json {
                 note(format_args!("rules of generation {generation}"));
             }
             let live = counter::Live {
                 region: &region,
-                now_s,
+                now_ms,
             };
             Answer::of(&asked, &book, Some(&live))
         }

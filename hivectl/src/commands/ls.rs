@@ -20,7 +20,8 @@ use crate::text;
 /// List the live counters, hottest first: by percent of their limit, then by count.
 ///
 /// LOCAL is what this host counted in the window, REMOTE what its peers reported, refused hits
-/// included. LIMIT is that of the published rule that applies; it is `-` for a limit that the request
+/// included. LIMIT is that of the published rule that applies (of a token bucket: what flows in during the
+/// window); it is `-` for a limit that the request
 /// brought along and for a counter that rules from before left behind. A counter whose label is lost
 /// shows its fingerprint; one whose label had no room for all of it ends in an ellipsis.
 ///

@@ -1,7 +1,6 @@
 //! What a count means for a limit.
 
 use super::{AppliedLimit, Code, Status, Target};
-use crate::rules::Algorithm;
 use crate::table::{Counted, Gate, Tally};
 
 /// What was found about one descriptor and one limit.
@@ -17,6 +16,8 @@ pub(super) struct Judgement {
     pub(super) before: u64,
     /// These hits.
     pub(super) addend: u64,
+    /// Hits that the limit allows.
+    pub(super) allowed: u32,
 }
 
 impl Judgement {
@@ -32,6 +33,7 @@ impl Judgement {
             reset_s: counted.window.seconds_left(now_s),
             before: counted.before.saturating_add(counted.remote),
             addend,
+            allowed: limit.requests_per_unit,
         }
     }
 
@@ -50,9 +52,9 @@ impl Judgement {
 /// Admits hits only when the limit leaves room for all of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
-    pub(super) allowed: u64,
+    pub(super) allowed: u32,
     pub(super) addend: u64,
-    pub(super) algorithm: Algorithm,
+    pub(super) slides: bool,
     pub(super) now_ms: u64,
 }
 
@@ -60,25 +62,23 @@ impl Gate for Room {
     const IS_OPEN: bool = false;
 
     fn admits(&self, tally: &Tally) -> bool {
-        self.used(tally).saturating_add(self.addend) <= self.allowed
+        self.used(tally).saturating_add(self.addend) <= self.allowed.into()
     }
 }
 
 impl Room {
     /// Hits that count against the limit now, rounded up.
     pub(super) fn used(&self, tally: &Tally) -> u64 {
-        match self.algorithm {
-            Algorithm::FixedWindow => tally.current,
-            Algorithm::SlidingWindow => {
-                let length_ms = u128::from(tally.window.period().seconds()) * 1_000;
-                let left_ms = u128::from(tally.window.milliseconds_left(self.now_ms));
-                // What lies within one length of now, as if the hits had come evenly.
-                let share = (u128::from(tally.previous) * left_ms).div_ceil(length_ms);
-                tally
-                    .current
-                    .saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
-            }
+        if !self.slides {
+            return tally.current;
         }
+        let length_ms = u128::from(tally.window.period().seconds()) * 1_000;
+        let left_ms = u128::from(tally.window.milliseconds_left(self.now_ms));
+        // What lies within one length of now, as if the hits had come evenly.
+        let share = (u128::from(tally.previous) * left_ms).div_ceil(length_ms);
+        tally
+            .current
+            .saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
     }
 
     /// What it comes to when `counted` was found, and these hits were added or, over the limit, not.
@@ -87,12 +87,13 @@ impl Room {
             window: counted.window,
             current: counted.before.saturating_add(counted.remote),
             previous: counted.previous,
+            slot: counted.slot,
         };
         let before = self.used(&tally);
-        let over = before.saturating_add(self.addend) > self.allowed;
+        let allowed = u64::from(self.allowed);
+        let over = before.saturating_add(self.addend) > allowed;
         let added = counted.after.saturating_sub(counted.before);
-        let left = self
-            .allowed
+        let left = allowed
             .saturating_sub(before)
             .saturating_sub(added.min(self.addend));
         Judgement {
@@ -101,6 +102,7 @@ impl Room {
             reset_s: self.reset_s(&tally, over, now_s),
             before,
             addend: self.addend,
+            allowed: self.allowed,
         }
     }
 
@@ -108,11 +110,10 @@ impl Room {
     /// until the window ends.
     fn reset_s(&self, tally: &Tally, over: bool, now_s: u64) -> u32 {
         let end_s = tally.window.seconds_left(now_s);
-        if !over || self.algorithm == Algorithm::FixedWindow || tally.previous == 0 {
+        if !over || !self.slides || tally.previous == 0 {
             return end_s;
         }
-        let Some(room) = self
-            .allowed
+        let Some(room) = u64::from(self.allowed)
             .checked_sub(self.addend)
             .and_then(|room| room.checked_sub(tally.current))
         else {

@@ -5,8 +5,8 @@
 //! changing a limit keeps the count, and a configured rule and a request's own limit of the same unit
 //! share one counter.
 
+use crate::counting::Counting;
 use crate::descriptor::Entry;
-use crate::window::Period;
 
 /// Bytes that begin every key; another version of this format begins otherwise.
 const VERSION: u8 = 1;
@@ -20,7 +20,7 @@ pub fn write<'k, 'v>(
     key: &'k mut Vec<u8>,
     domain: &[u8],
     entries: &[Entry<'v>],
-    period: Period,
+    counting: Counting,
     shared_value: impl Fn(usize) -> Option<&'v [u8]>,
 ) -> &'k [u8] {
     let value = |level: usize, entry: &Entry<'v>| shared_value(level).unwrap_or(entry.value);
@@ -29,21 +29,14 @@ pub fn write<'k, 'v>(
         .enumerate()
         .map(|(level, entry)| LENGTH_BYTES_MAX * 2 + entry.key.len() + value(level, entry).len())
         .sum();
-    let most = PERIOD_BYTES_MAX + 1 + LENGTH_BYTES_MAX + domain.len() + texts;
+    let most = COUNTING_BYTES_MAX + 1 + LENGTH_BYTES_MAX + domain.len() + texts;
     // Grows once to the longest key there is and stays: then there is nothing to check at each text.
     if key.len() < most {
         key.resize(most, 0);
     }
     let room = key.len();
     let mut rest = key.as_mut_slice();
-    match period.multiplier() {
-        1 => put(&mut rest, &[VERSION, period.unit().code()]),
-        _ => {
-            let [low, middle, ..] = period.multiplier().to_le_bytes();
-            let unit = period.unit().code() | SEVERAL;
-            put(&mut rest, &[VERSION, unit, low, middle]);
-        }
-    }
+    put_counting(&mut rest, counting);
     put_text(&mut rest, domain);
     for (level, entry) in entries.iter().enumerate() {
         put_text(&mut rest, entry.key);
@@ -56,8 +49,11 @@ pub fn write<'k, 'v>(
 /// Beside a unit's code: how many of it a window has follows.
 const SEVERAL: u8 = 0x80;
 
-/// Most bytes a period takes.
-const PERIOD_BYTES_MAX: usize = 3;
+/// Beside a unit's code: the tokens that flow into a bucket in a window follow.
+const TOKENS: u8 = 0x40;
+
+/// Most bytes a way of counting takes.
+const COUNTING_BYTES_MAX: usize = 11;
 
 /// Most bytes a text's length takes.
 const LENGTH_BYTES_MAX: usize = 10;
@@ -68,6 +64,26 @@ fn put(rest: &mut &mut [u8], bytes: &[u8]) {
     if let Some((place, behind)) = std::mem::take(rest).split_at_mut_checked(bytes.len()) {
         place.copy_from_slice(bytes);
         *rest = behind;
+    }
+}
+
+#[inline(always)]
+fn put_counting(rest: &mut &mut [u8], counting: Counting) {
+    let period = counting.period();
+    let tokens = match counting {
+        Counting::Windows(_) => 0,
+        Counting::Tokens(_) => TOKENS,
+    };
+    let unit = period.unit().code() | tokens;
+    match period.multiplier() {
+        1 => put(rest, &[VERSION, unit]),
+        several => {
+            let [low, middle, ..] = several.to_le_bytes();
+            put(rest, &[VERSION, unit | SEVERAL, low, middle]);
+        }
+    }
+    if let Counting::Tokens(bucket) = counting {
+        put(rest, &bucket.tokens_per_window().to_le_bytes());
     }
 }
 
@@ -87,11 +103,13 @@ fn put_text(rest: &mut &mut [u8], text: &[u8]) {
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
+    use std::num::NonZeroU32;
 
     use super::*;
-    use crate::window::Unit;
+    use crate::token_bucket::TokenBucket;
+    use crate::window::{Period, Unit};
 
-    fn key(domain: &str, entries: &[(&str, &str)], period: impl Into<Period>) -> Vec<u8> {
+    fn key(domain: &str, entries: &[(&str, &str)], counting: impl Into<Counting>) -> Vec<u8> {
         let entries: Vec<_> = entries
             .iter()
             .map(|(key, value)| Entry::new(*key, *value))
@@ -101,7 +119,7 @@ mod tests {
             &mut bytes,
             domain.as_bytes(),
             &entries,
-            period.into(),
+            counting.into(),
             |_| None,
         )
         .to_vec()
@@ -117,11 +135,26 @@ mod tests {
             key("d", &[("a", "b")], Unit::Day),
             key("d", &[("a", "b")], Period::new(Unit::Hour, 2).unwrap()),
             key("d", &[("a", "b")], Period::new(Unit::Hour, 512).unwrap()),
+            key("d", &[("a", "b")], Counting::Tokens(bucket(1, 1))),
+            key("d", &[("a", "b")], Counting::Tokens(bucket(2, 1))),
+            key("d", &[("a", "b")], Counting::Tokens(bucket(1, 2))),
             key("da", &[("", "b")], Unit::Hour),
             key("d", &[], Unit::Hour),
         ];
         let different: HashSet<_> = keys.iter().collect();
         assert_eq!(different.len(), keys.len());
+    }
+
+    fn bucket(tokens: u32, burst: u32) -> TokenBucket {
+        let burst = NonZeroU32::new(burst).unwrap();
+        TokenBucket::new(tokens, Unit::Hour.into(), burst).unwrap()
+    }
+
+    #[test]
+    fn a_larger_bucket_that_fills_as_fast_within_the_same_windows_is_the_same_one() {
+        let key = |burst| key("d", &[("a", "b")], Counting::Tokens(bucket(10, burst)));
+        assert_eq!(key(5), key(10));
+        assert_ne!(key(10), key(11));
     }
 
     #[test]

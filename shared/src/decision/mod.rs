@@ -16,6 +16,7 @@ mod limits;
 mod outcome;
 mod rules_cache;
 mod several;
+mod token_bucket;
 mod votes;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use limits::limits_of;
 pub use outcome::{AppliedLimit, Code, DecideError, Decision, Status};
 
 use crate::clock::{Clock, CoarseClock};
+use crate::counting::Counting;
 use crate::descriptor::Descriptor;
 use crate::region::{Call, Hits, Region};
 use crate::rules::{Rule, RuleId, RuleSet};
@@ -132,7 +134,8 @@ impl<C: Clock> Limiter<C> {
     ) {
         let target = request.target(descriptor, limit);
         let quota = target.rule.is_some_and(|rule| rule.quota_mode);
-        let key = self.key(request, descriptor, &target, key_bytes);
+        let counting = limit.period.into();
+        let key = self.key(request, descriptor, &target, counting, key_bytes);
         match self.count(request, descriptor, &target, &key, target.addend, &Open) {
             Err(error) => {
                 let window = limit.period.window_at(request.now_s);
@@ -148,25 +151,26 @@ impl<C: Clock> Limiter<C> {
         }
     }
 
-    /// The key of the counter of a descriptor under a limit.
+    /// The key of the counter of a descriptor under a limit whose hits are counted in this way.
     #[inline(always)]
     fn key(
         &self,
         request: &Request<'_>,
         descriptor: &Descriptor<'_>,
         target: &Target<'_>,
+        counting: Counting,
         key_bytes: &mut Vec<u8>,
     ) -> Key {
         let bytes = key::write(
             key_bytes,
             request.domain,
             descriptor.entries,
-            target.limit.period,
+            counting,
             |level| target.shared_value(request, level),
         );
         Key {
             fingerprint: self.region.hasher().fingerprint(bytes),
-            period: target.limit.period,
+            period: counting.period(),
         }
     }
 
@@ -206,7 +210,7 @@ impl<C: Clock> Limiter<C> {
             let hits = Hits {
                 before: judgement.before,
                 addend: judgement.addend,
-                limit: target.limit.requests_per_unit,
+                limit: judgement.allowed,
                 shadow: rule.shadow_mode,
             };
             self.region.record(rule.stats_index, hits);

@@ -8,9 +8,11 @@
 //! admits more than it allows for that: its gate is asked again in the step that adds.
 
 use super::judge::{Judgement, Room};
+use super::token_bucket::BucketGate;
 use super::votes::{Vote, Votes};
 use super::{AppliedLimit, Code, Limiter, Request, Status, Target};
 use crate::clock::Clock;
+use crate::counting::Counting;
 use crate::descriptor::Descriptor;
 use crate::rules::{Algorithm, Rule, RuleId};
 use crate::table::{CountError, Key, Open};
@@ -21,6 +23,7 @@ struct Pending<'r> {
     position: usize,
     target: Target<'r>,
     key: Key,
+    counting: Counting,
 }
 
 impl Pending<'_> {
@@ -29,13 +32,11 @@ impl Pending<'_> {
     }
 
     fn room(&self, now_ms: u64) -> Room {
+        let rule = self.target.rule;
         Room {
-            allowed: self.target.limit.requests_per_unit.into(),
+            allowed: self.target.limit.requests_per_unit,
             addend: self.target.addend,
-            algorithm: self
-                .target
-                .rule
-                .map_or(Algorithm::FixedWindow, |rule| rule.algorithm),
+            slides: rule.is_some_and(|rule| rule.algorithm == Algorithm::SlidingWindow),
             now_ms,
         }
     }
@@ -67,10 +68,13 @@ impl<C: Clock> Limiter<C> {
         for (position, (descriptor, status)) in descriptors.iter().zip(&*statuses).enumerate() {
             for limit in limits(request, status, replaced) {
                 let target = request.target(descriptor, limit);
+                let counting = target.rule.and_then(Rule::counting);
+                let counting = counting.unwrap_or(Counting::Windows(limit.period));
                 pending.push(Pending {
                     position,
-                    key: self.key(request, descriptor, &target, key_bytes),
+                    key: self.key(request, descriptor, &target, counting, key_bytes),
                     target,
+                    counting,
                 });
             }
         }
@@ -135,7 +139,7 @@ impl<C: Clock> Limiter<C> {
                     }
                     Err(error) => {
                         failed = Some(error);
-                        let window = target.limit.period.window_at(request.now_s);
+                        let window = limit.key.period.window_at(request.now_s);
                         own.reset_s = window.seconds_left(request.now_s);
                     }
                 }
@@ -164,14 +168,23 @@ impl<C: Clock> Limiter<C> {
         pass: Pass,
     ) -> Result<Judgement, CountError> {
         let (target, key) = (&pending.target, &pending.key);
-        let room = pending.room(now_ms);
+        let addend = target.addend;
         if pass == Pass::Look || pending.is_gated() {
-            let counts = pass == Pass::Admitted;
-            let addend = if counts { target.addend } else { 0 };
-            let counted = self.count(request, descriptor, target, key, addend, &room)?;
+            let added = if pass == Pass::Admitted { addend } else { 0 };
+            if let Counting::Tokens(bucket) = pending.counting {
+                let gate = BucketGate {
+                    bucket,
+                    addend,
+                    now_ms,
+                    region: &self.region,
+                };
+                let counted = self.count(request, descriptor, target, key, added, &gate)?;
+                return Ok(gate.judge(&counted));
+            }
+            let room = pending.room(now_ms);
+            let counted = self.count(request, descriptor, target, key, added, &room)?;
             return Ok(room.judge(&counted, request.now_s));
         }
-        let addend = target.addend;
         let counted = self.count(request, descriptor, target, key, addend, &Open)?;
         Ok(Judgement::fixed(
             &counted,

@@ -5,7 +5,7 @@ use crate::sync::AtomicWord;
 use crate::table::{BUCKET_SLOTS, Slot};
 
 /// The version of everything in this folder. A change of any offset, size or meaning is a new version.
-pub const LAYOUT_VERSION: u64 = 1;
+pub const LAYOUT_VERSION: u64 = 2;
 
 /// First word of a region: `HIVEMIND` in ASCII, most significant byte first.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"HIVEMIND");
@@ -67,8 +67,8 @@ pub struct Header {
     /// Bytes of one rules buffer.
     pub rules_bytes: AtomicWord,
     /// Where each section begins, in the order of [`Layout`].
-    pub section_offsets: [AtomicWord; 8],
-    _reserved_shape: [AtomicWord; 12],
+    pub section_offsets: [AtomicWord; 9],
+    _reserved_shape: [AtomicWord; 11],
     /// Process id of the daemon that owns the region.
     pub owner_pid: AtomicWord,
     /// When the daemon last said it was alive, Unix milliseconds.
@@ -164,6 +164,8 @@ pub struct Layout {
     pub peers: Section,
     /// The two rules buffers.
     pub rules: [Section; 2],
+    /// One word a slot: what is remembered of a token bucket beside its counts.
+    pub memories: Section,
     /// Length of the file.
     pub size_bytes: u64,
 }
@@ -203,12 +205,13 @@ impl Layout {
             stats: section(STATS_CELLS * STATS_CELL_BYTES),
             peers: section(PEER_CELLS * PEER_CELL_BYTES),
             rules: [section(shape.rules_bytes), section(shape.rules_bytes)],
+            memories: section(slots * 8),
             size_bytes: end,
         })
     }
 
     /// The section offsets in the order of the header.
-    pub fn section_offsets(&self) -> [u64; 8] {
+    pub fn section_offsets(&self) -> [u64; 9] {
         [
             self.slots.offset,
             self.labels.offset,
@@ -218,6 +221,7 @@ impl Layout {
             self.peers.offset,
             self.rules[0].offset,
             self.rules[1].offset,
+            self.memories.offset,
         ]
     }
 
@@ -252,6 +256,7 @@ mod tests {
             layout.peers,
             layout.rules[0],
             layout.rules[1],
+            layout.memories,
         ] {
             assert_eq!(section.offset % PAGE_BYTES, 0);
             assert!(section.offset >= end);

@@ -12,6 +12,7 @@ mod mapping;
 mod owner;
 mod rules_area;
 mod stats;
+mod tokens;
 mod view;
 
 use std::fs::OpenOptions;
@@ -35,10 +36,15 @@ use crate::sync::{AtomicWord, Ordering};
 use crate::table::dirty::Dirty;
 use crate::table::words::Life;
 use crate::table::{CountError, Counted, Gate, Key, Place, SlotReading};
+use crate::token_bucket::Memory;
 use crate::window::Window;
 
 /// Where a region is unless somebody says otherwise.
 pub const DEFAULT_PATH: &str = "/dev/shm/hivemind.region";
+
+/// Changes of a remembered word that others may foil in a row before it is left as they want it. Each of
+/// them raised it, so what is left out is little.
+const REMEMBER_ATTEMPTS_MAX: u32 = 1_000;
 
 /// How to make a region.
 #[derive(Clone, Debug)]
@@ -239,6 +245,37 @@ impl Region {
         if let Some(cell) = self.stats_cell(stats_index) {
             cell.record(hits);
         }
+    }
+
+    /// Looks at what is remembered of the bucket beside a slot, and lets `change` replace it. `change` is
+    /// told the memory, and again if another thread replaced it meanwhile.
+    pub(crate) fn remember<T>(
+        &self,
+        slot: Place,
+        mut change: impl FnMut(Memory) -> (T, Option<Memory>),
+    ) -> T {
+        let Some(word) = self.memory_word(slot.index) else {
+            return change(Memory::from_word(0, slot.life)).0;
+        };
+        // Acquire, pairs with REMEMBER: whoever saw a count sees what was remembered before it.
+        let mut found = word.load(Ordering::Acquire);
+        for _ in 0..REMEMBER_ATTEMPTS_MAX {
+            let (result, new) = change(Memory::from_word(found, slot.life));
+            let Some(new) = new else {
+                return result;
+            };
+            // REMEMBER. Release, and before the count it belongs to.
+            match word.compare_exchange(
+                found,
+                new.word(slot.life),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => return result,
+                Err(other) => found = other,
+            }
+        }
+        change(Memory::from_word(found, slot.life)).0
     }
 
     /// The marks of changed slots.

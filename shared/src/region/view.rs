@@ -47,6 +47,7 @@ pub struct RegionView {
     dirty_summary: Section<AtomicWord>,
     stats: Section<StatsCell>,
     rules: [Section<AtomicWord>; 2],
+    memories: Section<AtomicWord>,
 }
 
 /// One counter, as a reader saw it.
@@ -148,6 +149,7 @@ impl RegionView {
                 dirty_summary: words(layout.dirty_summary)?,
                 stats: mapping.section(layout.stats.offset, STATS_CELLS)?,
                 rules: [words(layout.rules[0])?, words(layout.rules[1])?],
+                memories: words(layout.memories)?,
                 header: header_section,
             })
         };
@@ -343,6 +345,10 @@ impl RegionView {
         self.labels
             .get(start..start.saturating_add(words))
             .unwrap_or_default()
+    }
+
+    pub(super) fn memory_word(&self, slot: usize) -> Option<&AtomicWord> {
+        self.memories.get(slot)
     }
 
     #[inline]

@@ -1,5 +1,6 @@
 //! Rules from bytes that anybody may have written.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -8,6 +9,7 @@ use super::compile::{CompileError, DESCRIPTORS_MAX, Draft, DraftNode, LIMITS_MAX
 use super::rule::{Algorithm, Modes, Origin, Place, Rule, RuleLimit};
 use super::set::{Parent, RuleSet};
 use super::wire::{Reader, UNLIMITED, VERSION, mode_flag, node_flag, rule_flag};
+use crate::token_bucket::{TokenBucket, TokenBucketError};
 use crate::window::Period;
 
 /// Why bytes are no rules. Nothing but the bytes is at fault: whoever wrote them is not a meshd of
@@ -170,6 +172,7 @@ impl Decoder<'_> {
     fn rule(&mut self) -> Result<(Rule, bool), DecodeError> {
         let limit = self.limit()?;
         let flags = self.flags(rule_flag::ALL)?;
+        let algorithm = self.algorithm(flags, limit)?;
         let name = self.text()?;
         let replaces_count = self.reader.count(1)?;
         let mut replaces = Vec::with_capacity(replaces_count);
@@ -185,11 +188,7 @@ impl Decoder<'_> {
             limit,
             name,
             replaces: replaces.into(),
-            algorithm: if flags & rule_flag::SLIDING_WINDOW != 0 {
-                Algorithm::SlidingWindow
-            } else {
-                Algorithm::FixedWindow
-            },
+            algorithm,
             count_denied: flags & rule_flag::KEEPS_DENIED_UNCOUNTED == 0,
             shadow_mode: flags & rule_flag::SHADOW_MODE != 0,
             quota_mode: flags & rule_flag::QUOTA_MODE != 0,
@@ -215,6 +214,27 @@ impl Decoder<'_> {
             requests_per_unit: self.reader.number()?,
             period,
         })
+    }
+
+    fn algorithm(&mut self, flags: u8, limit: RuleLimit) -> Result<Algorithm, DecodeError> {
+        let algorithms = rule_flag::SLIDING_WINDOW | rule_flag::TOKEN_BUCKET;
+        match flags & algorithms {
+            0 => Ok(Algorithm::FixedWindow),
+            rule_flag::SLIDING_WINDOW => Ok(Algorithm::SlidingWindow),
+            rule_flag::TOKEN_BUCKET => {
+                let burst = NonZeroU32::new(self.reader.number()?).ok_or_else(|| self.unknown())?;
+                if let RuleLimit::Limited {
+                    requests_per_unit,
+                    period,
+                } = limit
+                {
+                    TokenBucket::new(requests_per_unit, period, burst)
+                        .map_err(|_: TokenBucketError| self.unknown())?;
+                }
+                Ok(Algorithm::TokenBucket { burst })
+            }
+            _ => Err(self.unknown()),
+        }
     }
 
     fn flags(&mut self, known: u8) -> Result<u8, DecodeError> {

@@ -7,7 +7,7 @@
 //! descriptors
 //!          count; for each: parent, text (key), flags: 1 byte,
 //!          [text (value)], [rule, further rules of the same descriptor]
-//! rule     period (0 = unlimited), [requests per unit], flags: 1 byte,
+//! rule     period (0 = unlimited), [requests per unit], flags: 1 byte, [burst],
 //!          text (name), count and text each (replaces), [text (metadata as JSON)],
 //!          statistics index, text (file), line
 //! ```
@@ -89,8 +89,15 @@ impl<'a> Encoder<'a> {
                     rule_flag::SLIDING_WINDOW,
                     rule.algorithm == Algorithm::SlidingWindow,
                 )
-                | flag(rule_flag::KEEPS_DENIED_UNCOUNTED, !rule.count_denied),
+                | flag(rule_flag::KEEPS_DENIED_UNCOUNTED, !rule.count_denied)
+                | flag(
+                    rule_flag::TOKEN_BUCKET,
+                    matches!(rule.algorithm, Algorithm::TokenBucket { .. }),
+                ),
         );
+        if let Algorithm::TokenBucket { burst } = rule.algorithm {
+            self.number(burst.get());
+        }
         self.text_number(&rule.name);
         self.number(number(rule.replaces.len()));
         for name in &rule.replaces {

@@ -1,7 +1,10 @@
 //! A single rule.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use crate::counting::Counting;
+use crate::token_bucket::TokenBucket;
 use crate::window::Period;
 
 /// Names a rule within its [`RuleSet`](super::RuleSet); it means nothing in another one.
@@ -38,17 +41,23 @@ pub enum Algorithm {
     /// Those, and of the window before the share that lies within one length of now: as if its hits had
     /// come evenly. Refused hits are not counted.
     SlidingWindow,
+    /// The tokens of a bucket that the limit flows into evenly. Refused hits take none.
+    TokenBucket {
+        /// Tokens in a full bucket: hits that may come at once.
+        burst: NonZeroU32,
+    },
 }
 
 impl Algorithm {
-    /// Every algorithm.
-    pub const ALL: [Self; 2] = [Self::FixedWindow, Self::SlidingWindow];
+    /// The names of all algorithms, as rules write them.
+    pub const NAMES: [&'static str; 3] = ["fixed_window", "sliding_window", "token_bucket"];
 
     /// The algorithm as rules write it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::FixedWindow => "fixed_window",
             Self::SlidingWindow => "sliding_window",
+            Self::TokenBucket { .. } => "token_bucket",
         }
     }
 }
@@ -138,7 +147,30 @@ impl Rule {
     /// Whether its hits are counted only if it admits them: whether they are is to be known before they
     /// are added.
     pub fn is_gated(&self) -> bool {
-        !self.count_denied || self.algorithm == Algorithm::SlidingWindow
+        !self.count_denied || self.algorithm != Algorithm::FixedWindow
+    }
+
+    /// How its hits are counted; `None` when they are not.
+    pub fn counting(&self) -> Option<Counting> {
+        match (self.token_bucket(), self.limit) {
+            (Some(bucket), _) => Some(Counting::Tokens(bucket)),
+            (None, RuleLimit::Limited { period, .. }) => Some(Counting::Windows(period)),
+            (None, RuleLimit::Unlimited) => None,
+        }
+    }
+
+    /// The bucket whose tokens its hits take; `None` for rules of another algorithm.
+    pub fn token_bucket(&self) -> Option<TokenBucket> {
+        match (self.algorithm, self.limit) {
+            (
+                Algorithm::TokenBucket { burst },
+                RuleLimit::Limited {
+                    requests_per_unit,
+                    period,
+                },
+            ) => TokenBucket::new(requests_per_unit, period, burst).ok(),
+            _ => None,
+        }
     }
 
     /// How many limits of the same descriptor come before it.

@@ -3,7 +3,7 @@
 use super::decode::DecodeError;
 
 /// Version of the encoding, its first byte. Another version is refused, never guessed at.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
 /// Bits of the modes.
 pub(super) mod mode_flag {
@@ -31,13 +31,16 @@ pub(super) mod rule_flag {
     pub(crate) const HAS_NEXT: u8 = 1 << 4;
     pub(crate) const SLIDING_WINDOW: u8 = 1 << 5;
     pub(crate) const KEEPS_DENIED_UNCOUNTED: u8 = 1 << 6;
+    /// The size of the bucket follows.
+    pub(crate) const TOKEN_BUCKET: u8 = 1 << 7;
     pub(crate) const ALL: u8 = SHADOW_MODE
         | QUOTA_MODE
         | DETAILED_METRIC
         | HAS_METADATA
         | HAS_NEXT
         | SLIDING_WINDOW
-        | KEEPS_DENIED_UNCOUNTED;
+        | KEEPS_DENIED_UNCOUNTED
+        | TOKEN_BUCKET;
 }
 
 /// Code of a rule without a limit, where others have the code of their period.

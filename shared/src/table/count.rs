@@ -1,7 +1,7 @@
 //! Counting in a slot: the hot path.
 
 use super::words::Count;
-use super::{CountError, Counted, Gate, Key, Located, Open, Place, Slot, Table, Tally};
+use super::{CountError, Counted, Gate, Key, Located, Open, Place, Table, Tally};
 use crate::clock::Clock;
 use crate::sync::{Ordering, Word};
 use crate::window::Window;
@@ -84,6 +84,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             window,
             current: 0,
             previous: 0,
+            slot: None,
         };
         Counted {
             window,
@@ -154,7 +155,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             let mut previous = 0;
             let mut refused = false;
             if !G::IS_OPEN {
-                let tally = Self::tally(slot, found, window, before);
+                let tally = self.tally(located, found, window, before);
                 previous = tally.previous;
                 refused = !gate.admits(&tally);
                 if refused {
@@ -201,7 +202,8 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     ///
     /// If the slot moves on meanwhile, the count of the previous window may be missing or that of an
     /// earlier one; then `found` is out of date, and whoever adds by it starts over.
-    fn tally(slot: &Slot<W>, found: u64, window: Window, before: u32) -> Tally {
+    fn tally(&self, located: Located, found: u64, window: Window, before: u32) -> Tally {
+        let slot = &self.slots[located.index];
         let within = |word: u64, number: u32| u64::from(Count::from_word(word).within(number));
         let remote = |number: u32| within(slot.remote(number).load(Ordering::Relaxed), number);
         let mut previous = 0;
@@ -215,6 +217,10 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             window,
             current: u64::from(before) + remote(window.number()),
             previous,
+            slot: Some(Place {
+                index: located.index,
+                life: located.control.life(),
+            }),
         }
     }
 

@@ -1,11 +1,13 @@
 //! Hits that are counted only if what is counted already admits them.
 
+use super::Place;
 use crate::window::Window;
 
 /// Looks at a key's counts before hits are added to them, and says whether they may be.
 ///
 /// The look and the adding are one step: if the count changes in between, the gate is asked again. So of
-/// hits that come at once, no more are added than it admits one after the other.
+/// hits that come at once, no more are added than it admits one after the other. What a gate writes down when
+/// asked has to be true whether the hits are added or not.
 pub trait Gate {
     /// Whether it admits everything without a look, as [`Open`] does.
     const IS_OPEN: bool;
@@ -36,4 +38,6 @@ pub struct Tally {
     pub current: u64,
     /// Hits in the window before it.
     pub previous: u64,
+    /// Where they are counted; `None` when the key has no slot.
+    pub slot: Option<Place>,
 }

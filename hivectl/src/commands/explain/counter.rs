@@ -1,5 +1,6 @@
 //! The counter a request is held against.
 
+use hivemind_shared::counting::Counting;
 use hivemind_shared::decision::key;
 use hivemind_shared::descriptor::Entry;
 use hivemind_shared::fingerprint::Fingerprint;
@@ -11,7 +12,7 @@ use hivemind_shared::window::Period;
 /// A region that is looked into.
 pub(super) struct Live<'r> {
     pub(super) region: &'r RegionView,
-    pub(super) now_s: u64,
+    pub(super) now_ms: u64,
 }
 
 /// What identifies a counter, and what it says.
@@ -20,6 +21,7 @@ pub(super) struct CounterState {
     /// Key and value of each entry, and whether the value is a pattern that stands for the request's.
     pub(super) entries: Vec<(String, String, bool)>,
     pub(super) period: Period,
+    /// Hits that the limit allows: of a token bucket, its size.
     pub(super) limit: u32,
     /// In a region.
     pub(super) live: Option<LiveState>,
@@ -33,6 +35,8 @@ pub(super) struct LiveState {
     pub(super) local: u64,
     pub(super) remote: u64,
     pub(super) reset_s: u32,
+    /// Tokens that its bucket lacks, where it has one.
+    pub(super) tokens_missing: Option<u64>,
 }
 
 impl CounterState {
@@ -45,11 +49,16 @@ impl CounterState {
         live: Option<&Live<'_>>,
     ) -> Option<Self> {
         let RuleLimit::Limited {
-            requests_per_unit,
-            period,
+            requests_per_unit, ..
         } = rules.rule(rule)?.limit
         else {
             return None;
+        };
+        let counting = rules.rule(rule)?.counting()?;
+        let period = counting.period();
+        let bucket = match counting {
+            Counting::Windows(_) => None,
+            Counting::Tokens(bucket) => Some(bucket),
         };
         let shared_value = |level| rules.shared_value(rule, level);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -62,38 +71,50 @@ impl CounterState {
             )
         });
         let live = live.map(|live| {
+            let now_s = live.now_ms / 1_000;
             let mut bytes = Vec::new();
-            let bytes = key::write(&mut bytes, domain.as_bytes(), entries, period, shared_value);
+            let bytes = key::write(
+                &mut bytes,
+                domain.as_bytes(),
+                entries,
+                counting,
+                shared_value,
+            );
             let fingerprint = live.region.key_hasher().fingerprint(bytes);
             let counter = live.region.counter(
                 &Key {
                     fingerprint,
                     period,
                 },
-                live.now_s,
+                now_s,
             );
-            let window = period.window_at(live.now_s);
+            let window = period.window_at(now_s);
             LiveState {
                 fingerprint,
                 window_start_s: window.start_s(),
                 local: counter.as_ref().map_or(0, |counter| counter.local),
                 remote: counter.as_ref().map_or(0, |counter| counter.remote),
-                reset_s: window.seconds_left(live.now_s),
+                reset_s: window.seconds_left(now_s),
+                tokens_missing: bucket.map(|bucket| {
+                    live.region
+                        .tokens_missing(fingerprint, &bucket, live.now_ms)
+                }),
             }
         });
         Some(Self {
             entries: shown.collect(),
             period,
-            limit: requests_per_unit,
+            limit: bucket.map_or(requests_per_unit, |bucket| bucket.burst()),
             live,
         })
     }
 
-    /// Hits counted so far; none where there is no region to ask.
+    /// Hits that are held against the limit so far; none where there is no region to ask.
     pub(super) fn total(&self) -> u64 {
-        self.live
-            .as_ref()
-            .map_or(0, |live| live.local.saturating_add(live.remote))
+        self.live.as_ref().map_or(0, |live| {
+            let counted = live.local.saturating_add(live.remote);
+            live.tokens_missing.unwrap_or(counted)
+        })
     }
 
     /// Hits left before a request counts.

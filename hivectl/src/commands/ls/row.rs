@@ -37,7 +37,7 @@ impl Row {
     /// The share of the limit that is used up; `None` without a limit, and for a limit of 0, of which
     /// any count is more than any percentage.
     pub(super) fn percent(&self) -> Option<f64> {
-        text::percent(self.total(), self.limit?.requests_per_unit.into())
+        text::percent(self.total(), self.limit?.hits_per_window)
     }
 
     /// Orders rows by the share of their limits, then by their counts. Those without a limit come last.
@@ -52,7 +52,7 @@ impl Row {
     /// Compares the used shares of two limits. Multiplied out they are exact, and any share of a limit
     /// of 0 is larger than any of another one.
     fn compare_share(&self, other: &Self) -> Ordering {
-        let limit = |row: &Self| row.limit.map(|limit| u128::from(limit.requests_per_unit));
+        let limit = |row: &Self| row.limit.map(|limit| u128::from(limit.hits_per_window));
         match (limit(self), limit(other)) {
             (Some(own), Some(others)) => {
                 let total = |row: &Self| u128::from(row.total());
@@ -114,7 +114,7 @@ impl Row {
     fn limit_text(&self) -> String {
         self.limit.map_or_else(
             || NONE.to_owned(),
-            |limit| limit.requests_per_unit.to_string(),
+            |limit| limit.hits_per_window.to_string(),
         )
     }
 

@@ -1,9 +1,12 @@
 //! `hivemind`, within a limit: what envoyproxy/ratelimit does not know.
 
+use std::num::NonZeroU32;
+
 use super::fields::FileReader;
 use super::schema::Place;
 use crate::rules::rule::{Algorithm, RuleLimit};
-use crate::yaml::{Mapping, Node, closest, printable};
+use crate::token_bucket::{TokenBucket, TokenBucketError};
+use crate::yaml::{Mapping, Node, Scalar, Span, closest, printable};
 
 /// What a limit asks for beyond the reference.
 pub(super) struct Extension {
@@ -33,44 +36,104 @@ impl FileReader<'_> {
             let message = "'hivemind' does nothing where there is no limit";
             self.warn(node.span(), message, "leave it out, or 'unlimited'");
         }
-        let algorithm = self.algorithm(mapping);
-        let asked = mapping.get("count_denied").filter(|it| !it.is_null());
-        let count_denied = match (algorithm, asked) {
-            (Algorithm::FixedWindow, None) => true,
-            (Algorithm::SlidingWindow, None) => false,
-            (Algorithm::FixedWindow, Some(_)) => self.flag(mapping, "count_denied"),
-            (Algorithm::SlidingWindow, Some(asked)) => {
-                if self.flag(mapping, "count_denied") {
-                    self.error_with_hint(
-                        asked.span(),
-                        "a sliding window never counts what it denied",
-                        "leave out 'count_denied', or write false",
-                    );
-                }
-                false
-            }
-        };
+        let algorithm = self.algorithm(mapping, amount);
         Extension {
             algorithm,
-            count_denied,
+            count_denied: self.count_denied(mapping, algorithm),
         }
     }
 
-    fn algorithm(&mut self, mapping: &Mapping) -> Algorithm {
+    fn count_denied(&mut self, mapping: &Mapping, algorithm: Algorithm) -> bool {
+        let asked = mapping.get("count_denied").filter(|it| !it.is_null());
+        let flag = asked.map(|node| (node.span(), self.flag(mapping, "count_denied")));
+        let what = match (algorithm, flag) {
+            (Algorithm::FixedWindow, flag) => return flag.is_none_or(|(_, asked)| asked),
+            (_, None | Some((_, false))) => return false,
+            (Algorithm::SlidingWindow, _) => "a sliding window never counts what it denied",
+            (Algorithm::TokenBucket { .. }, _) => "what a token bucket denied takes no tokens",
+        };
+        let span = flag.map(|(span, _)| span).unwrap_or_default();
+        let hint = "leave out 'count_denied', or write false";
+        self.error_with_hint(span, what, hint);
+        false
+    }
+
+    fn algorithm(&mut self, mapping: &Mapping, amount: Option<RuleLimit>) -> Algorithm {
         let written = self.text(mapping, "algorithm");
-        let known = Algorithm::ALL
-            .into_iter()
-            .find(|algorithm| algorithm.name() == written);
-        if known.is_none() && !written.is_empty() {
-            let span = mapping.get("algorithm").map(Node::span).unwrap_or_default();
-            let names = || Algorithm::ALL.into_iter().map(Algorithm::name);
-            let hint = match closest(written, names()) {
-                Some(meant) => format!("did you mean '{meant}'?"),
-                None => format!("use one of {}", names().collect::<Vec<_>>().join(", ")),
-            };
-            let message = format!("unknown algorithm '{}'", printable(written));
-            self.error_with_hint(span, message, hint);
+        if written == "token_bucket" {
+            return self.token_bucket(mapping, amount);
         }
-        known.unwrap_or_default()
+        if let Some(burst) = mapping.get("burst").filter(|it| !it.is_null()) {
+            self.error_with_hint(
+                burst.span(),
+                "'burst' is the size of a token bucket, and this limit has none",
+                "add 'algorithm: token_bucket', or leave out 'burst'",
+            );
+        }
+        match written {
+            "" | "fixed_window" => Algorithm::FixedWindow,
+            "sliding_window" => Algorithm::SlidingWindow,
+            _ => {
+                self.refuse_algorithm(mapping, written);
+                Algorithm::default()
+            }
+        }
+    }
+
+    fn token_bucket(&mut self, mapping: &Mapping, amount: Option<RuleLimit>) -> Algorithm {
+        let span = |key| mapping.get(key).map(Node::span);
+        let written = self.number(mapping, "burst");
+        let Some(RuleLimit::Limited {
+            requests_per_unit,
+            period,
+        }) = amount
+        else {
+            return Algorithm::default();
+        };
+        let at = span("burst")
+            .or_else(|| span("algorithm"))
+            .unwrap_or_default();
+        let Some(burst) = NonZeroU32::new(written.unwrap_or(requests_per_unit)) else {
+            // A value of another type reads as 0, and is a problem already.
+            if written.is_none() {
+                self.refuse_bucket(at, TokenBucketError::NoTokens);
+            } else if self.is_number(mapping, "burst") {
+                let hint = "write how many requests may come at once, 1 or more";
+                self.error_with_hint(at, "a token bucket without room lets nothing pass", hint);
+            }
+            return Algorithm::default();
+        };
+        match TokenBucket::new(requests_per_unit, period, burst) {
+            Ok(_) => Algorithm::TokenBucket { burst },
+            Err(error) => {
+                self.refuse_bucket(at, error);
+                Algorithm::default()
+            }
+        }
+    }
+
+    fn refuse_bucket(&mut self, at: Span, error: TokenBucketError) {
+        let hint = match error {
+            TokenBucketError::NoTokens => {
+                "write a 'requests_per_unit' of 1 or more, or leave out 'algorithm' to refuse everything"
+            }
+            TokenBucketError::TooSlow => "write a smaller 'burst', or a larger 'requests_per_unit'",
+        };
+        self.error_with_hint(at, error.to_string(), hint);
+    }
+
+    fn is_number(&self, mapping: &Mapping, key: &str) -> bool {
+        let scalar = mapping.get(key).and_then(Node::scalar);
+        matches!(scalar, Some(Scalar::Int(_)))
+    }
+
+    fn refuse_algorithm(&mut self, mapping: &Mapping, written: &str) {
+        let span = mapping.get("algorithm").map(Node::span).unwrap_or_default();
+        let hint = match closest(written, Algorithm::NAMES) {
+            Some(meant) => format!("did you mean '{meant}'?"),
+            None => format!("use one of {}", Algorithm::NAMES.join(", ")),
+        };
+        let message = format!("unknown algorithm '{}'", printable(written));
+        self.error_with_hint(span, message, hint);
     }
 }

@@ -1,5 +1,6 @@
 //! Encoding and decoding, and what damaged or made-up bytes come to.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -104,6 +105,13 @@ fn every_part_of_a_rule_survives() {
             ..rule(0)
         },
         Rule {
+            algorithm: Algorithm::TokenBucket {
+                burst: NonZeroU32::new(70_000).unwrap(),
+            },
+            count_denied: false,
+            ..rule(7)
+        },
+        Rule {
             limit: RuleLimit::Unlimited,
             quota_mode: true,
             ..rule(0)
@@ -146,7 +154,7 @@ fn every_part_of_a_rule_survives() {
     .unwrap();
     let after = decode(&encode(&before)).unwrap();
     assert_eq!(after.modes(), before.modes());
-    assert_eq!(after.rules().len(), 6);
+    assert_eq!(after.rules().len(), before.rules().len());
     for ((_, before), (_, after)) in before.rules().zip(after.rules()) {
         assert_eq!(before, after);
     }

@@ -1,0 +1,52 @@
+//! Token buckets, for people to look at.
+
+use super::RegionView;
+use crate::fingerprint::Fingerprint;
+use crate::sync::Ordering;
+use crate::table::Key;
+use crate::token_bucket::{Memory, PARTS, Standing, TokenBucket};
+
+impl RegionView {
+    /// Tokens that a bucket lacks to be full, rounded up, by its key's counter. Looks at every slot: for
+    /// tools.
+    pub fn tokens_missing(
+        &self,
+        fingerprint: Fingerprint,
+        bucket: &TokenBucket,
+        now_ms: u64,
+    ) -> u64 {
+        let key = Key {
+            fingerprint,
+            period: bucket.window(),
+        };
+        let window = key.period.window_at(now_ms / 1_000);
+        let found = self.table().and_then(|table| {
+            let mut slots = (0..table.slot_count()).filter_map(|at| Some((at, table.read(at)?)));
+            slots.find(|(_, reading)| reading.key == key)
+        });
+        let Some((slot, reading)) = found else {
+            return 0;
+        };
+        let hits = |number: u32| {
+            let local = reading
+                .local
+                .within(number)
+                .max(reading.previous.within(number));
+            let remote = reading.remote.iter().map(|count| count.within(number));
+            remote.map(u64::from).sum::<u64>() + u64::from(local)
+        };
+        let standing = Standing {
+            window,
+            hits: hits(window.number()),
+            previous_hits: window.number().checked_sub(1).map_or(0, hits),
+            now_ms,
+        };
+        // Relaxed: one word, for people to look at.
+        let word = self
+            .memory_word(slot)
+            .map(|word| word.load(Ordering::Relaxed));
+        let memory = word.map(|word| Memory::from_word(word, reading.life));
+        let offset = bucket.offset(&standing, memory);
+        bucket.debt(&standing, offset).div_ceil(PARTS)
+    }
+}

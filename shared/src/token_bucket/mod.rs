@@ -1,0 +1,190 @@
+//! Token buckets: so many tokens flow in a period, at most `burst` of them wait, and a hit takes one.
+//!
+//! Hits are counted in windows like those of any other limit, because counts in windows are what hosts can
+//! tell each other about without losing or doubling one. How full a bucket is follows from a count and one
+//! more number, the *offset*. With `inflow(t)` for the tokens that came since the window began, `hits(t)`
+//! for those taken since, and the debt of a bucket for the tokens that it lacks to be full:
+//!
+//! ```text
+//! debt(t)   = hits(t) + offset(t) − inflow(t)
+//! offset(t) = max(debt when the window began, inflow(s) − hits(s) for all s up to t)
+//! ```
+//!
+//! The second line is what flowed past a full bucket (a queue's reflection, as in Lindley's recursion): it
+//! only grows, and only just before a hit, so that the highest one seen is all that needs to be remembered.
+//! A window is at least as long as an empty bucket takes to fill, so that whoever was silent for a whole
+//! window has a full bucket.
+
+mod memory;
+
+pub use memory::Memory;
+
+use std::num::NonZeroU32;
+
+use crate::window::{Period, PeriodError, Window};
+
+/// Parts of a token that offsets and debts are reckoned in.
+pub const PARTS: u64 = 64;
+
+/// A bucket: how fast it fills and how much it holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TokenBucket {
+    burst: NonZeroU32,
+    window: Period,
+    tokens_per_window: u64,
+}
+
+/// The hits that are counted of a bucket, here and by peers, at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// The window.
+    pub window: Window,
+    /// Hits in it so far.
+    pub hits: u64,
+    /// Hits in the window before.
+    pub previous_hits: u64,
+    /// When, in Unix milliseconds; taken as within the window.
+    pub now_ms: u64,
+}
+
+impl Standing {
+    fn elapsed_ms(&self) -> u64 {
+        let length_ms = u64::from(self.window.period().seconds()) * 1_000;
+        length_ms - self.window.milliseconds_left(self.now_ms)
+    }
+}
+
+/// Why there is no such bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TokenBucketError {
+    /// Nothing flows in.
+    #[error("a token bucket that nothing flows into stays empty")]
+    NoTokens,
+    /// An empty bucket takes longer to fill than the longest window.
+    #[error("it would take longer than ten years to fill a token bucket of this size")]
+    TooSlow,
+}
+
+impl TokenBucket {
+    /// A bucket of `burst` tokens that `tokens` flow into in each period.
+    ///
+    /// # Errors
+    /// [`TokenBucketError`]: no tokens, or too few for the size.
+    pub fn new(tokens: u32, period: Period, burst: NonZeroU32) -> Result<Self, TokenBucketError> {
+        if tokens == 0 {
+            return Err(TokenBucketError::NoTokens);
+        }
+        let periods = burst.get().div_ceil(tokens);
+        let multiplier = period.multiplier().saturating_mul(periods);
+        let window = Period::new(period.unit(), multiplier)
+            .map_err(|_: PeriodError| TokenBucketError::TooSlow)?;
+        Ok(Self {
+            burst,
+            window,
+            tokens_per_window: u64::from(tokens) * u64::from(periods),
+        })
+    }
+
+    /// Tokens in a full bucket.
+    pub const fn burst(&self) -> u32 {
+        self.burst.get()
+    }
+
+    /// The windows its hits are counted in: whole periods, and as many as it takes to fill it.
+    pub const fn window(&self) -> Period {
+        self.window
+    }
+
+    /// Tokens that flow in during a window.
+    pub const fn tokens_per_window(&self) -> u64 {
+        self.tokens_per_window
+    }
+
+    /// Parts that have flowed in so many milliseconds after a window began, rounded down.
+    fn inflow(&self, elapsed_ms: u64) -> u64 {
+        let parts = u128::from(self.tokens_per_window) * u128::from(PARTS) * u128::from(elapsed_ms);
+        u64::try_from(parts / self.length_ms()).unwrap_or(u64::MAX)
+    }
+
+    /// The offset of a bucket that stands so, by what is remembered of it.
+    pub fn offset(&self, standing: &Standing, remembered: Option<Memory>) -> u64 {
+        let hits = standing.hits.saturating_mul(PARTS);
+        let past_the_bucket = self.inflow(standing.elapsed_ms()).saturating_sub(hits);
+        let number = standing.window.number();
+        let known = match remembered {
+            Some(memory) if memory.window == number => memory.offset,
+            Some(memory) if memory.window.checked_add(1) == Some(number) => {
+                self.debt_at_end(standing.previous_hits, memory.offset)
+            }
+            _ => self.debt_at_end(standing.previous_hits, 0),
+        };
+        known.max(past_the_bucket)
+    }
+
+    /// Parts that a bucket lacks to be full when it stands so, by its offset.
+    pub fn debt(&self, standing: &Standing, offset: u64) -> u64 {
+        let taken = standing.hits.saturating_mul(PARTS).saturating_add(offset);
+        taken.saturating_sub(self.inflow(standing.elapsed_ms()))
+    }
+
+    /// Parts that a bucket lacks when a window ends in which `hits` were taken, by its last offset there.
+    fn debt_at_end(&self, hits: u64, offset: u64) -> u64 {
+        let inflow = self.tokens_per_window.saturating_mul(PARTS);
+        let taken = hits.saturating_mul(PARTS).saturating_add(offset);
+        taken.saturating_sub(inflow)
+    }
+
+    /// Seconds in which so many parts flow in, rounded up.
+    pub fn seconds_for(&self, parts: u64) -> u32 {
+        let ms = u128::from(parts) * self.length_ms();
+        let per_window = u128::from(self.tokens_per_window) * u128::from(PARTS);
+        let seconds = ms.div_ceil(per_window).div_ceil(1_000);
+        u32::try_from(seconds).unwrap_or(u32::MAX)
+    }
+
+    fn length_ms(&self) -> u128 {
+        u128::from(self.window.seconds()) * 1_000
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::Unit;
+
+    fn bucket(tokens: u32, unit: Unit, burst: u32) -> TokenBucket {
+        TokenBucket::new(tokens, unit.into(), NonZeroU32::new(burst).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_window_is_as_long_as_an_empty_bucket_takes_to_fill() {
+        assert_eq!(bucket(10, Unit::Second, 10).window().seconds(), 1);
+        assert_eq!(bucket(10, Unit::Second, 3).window().seconds(), 1);
+        let large = bucket(10, Unit::Second, 95);
+        assert_eq!(large.window().seconds(), 10);
+        assert_eq!(large.tokens_per_window(), 100);
+        assert_eq!(large.seconds_for(95 * PARTS), 10);
+    }
+
+    #[test]
+    fn tokens_flow_in_evenly() {
+        let bucket = bucket(60, Unit::Minute, 60);
+        assert_eq!(bucket.inflow(0), 0);
+        assert_eq!(bucket.inflow(1_000), PARTS);
+        assert_eq!(bucket.inflow(60_000), 60 * PARTS);
+    }
+
+    #[test]
+    fn a_bucket_that_never_fills_is_refused() {
+        let burst = NonZeroU32::MAX;
+        assert_eq!(
+            TokenBucket::new(0, Unit::Second.into(), burst),
+            Err(TokenBucketError::NoTokens)
+        );
+        assert_eq!(
+            TokenBucket::new(1, Unit::Year.into(), burst),
+            Err(TokenBucketError::TooSlow)
+        );
+        assert!(TokenBucket::new(u32::MAX, Unit::Year.into(), burst).is_ok());
+    }
+}

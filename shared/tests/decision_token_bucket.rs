@@ -1,0 +1,319 @@
+//! Limits that are token buckets.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on fails, and that is what it should do"
+)]
+
+mod support;
+
+use std::sync::Barrier;
+use std::sync::mpsc;
+
+use hivemind_shared::clock::ManualClock;
+use hivemind_shared::decision::{Code, Decision, Limiter, Status};
+use hivemind_shared::descriptor::{Descriptor, Entry};
+use hivemind_shared::region::{OwnedRegion, Region};
+use hivemind_shared::table::Key;
+use proptest::prelude::*;
+use support::{rules, small};
+
+/// A full hundred minutes.
+const START_S: u64 = 1_800_000_000;
+
+fn limit(unit: &str, tokens: u32, burst: u32) -> String {
+    format!(
+        "{{unit: {unit}, requests_per_unit: {tokens}, hivemind: {{algorithm: token_bucket, burst: {burst}}}}}"
+    )
+}
+
+fn region_with(limit: &str) -> OwnedRegion {
+    let mut owned = Region::anonymous(&small()).unwrap();
+    publish(&mut owned, limit);
+    owned
+}
+
+fn publish(owned: &mut OwnedRegion, limit: &str) {
+    let text = format!("domain: d\ndescriptors:\n  - key: k\n    rate_limit: {limit}\n");
+    owned.publish_rules(&rules(&text)).unwrap();
+}
+
+struct Asker {
+    limiter: Limiter<ManualClock>,
+    clock: ManualClock,
+    decision: Decision,
+}
+
+impl Asker {
+    fn new(owned: &OwnedRegion) -> Self {
+        Self::by(owned, ManualClock::at(START_S))
+    }
+
+    fn by(owned: &OwnedRegion, clock: ManualClock) -> Self {
+        Self {
+            limiter: Limiter::new(owned.region().clone(), clock.clone()),
+            clock,
+            decision: Decision::new(),
+        }
+    }
+
+    fn ask(&mut self, hits: u64) -> Status {
+        let entries = [Entry::new("k", "v")];
+        let descriptor = Descriptor {
+            hits_addend: Some(hits),
+            ..Descriptor::new(&entries)
+        };
+        self.limiter
+            .decide(b"d", &[descriptor], 1, &mut self.decision)
+            .unwrap();
+        self.decision.statuses[0]
+    }
+
+    fn passes(&mut self, hits: u64) -> bool {
+        self.ask(hits).code == Code::Ok
+    }
+}
+
+#[test]
+fn a_full_bucket_lets_its_size_pass_at_once_and_then_what_flows_in() {
+    let owned = region_with(&limit("minute", 60, 5));
+    let mut asker = Asker::new(&owned);
+    for left in (0..5).rev() {
+        let status = asker.ask(1);
+        assert_eq!((status.code, status.remaining), (Code::Ok, left));
+    }
+    let status = asker.ask(1);
+    assert_eq!((status.code, status.remaining), (Code::OverLimit, 0));
+    assert_eq!(status.reset_s, 1);
+    asker.clock.advance_ms(999);
+    assert!(!asker.passes(1));
+    asker.clock.advance_ms(1);
+    assert!(asker.passes(1));
+    assert!(!asker.passes(1));
+    asker.clock.advance_s(3);
+    assert_eq!(asker.ask(0).remaining, 3);
+    // Three tokens are there, and two more flow in in two seconds.
+    assert_eq!(asker.ask(5).reset_s, 2);
+    // However long nobody comes, it holds no more than its size.
+    asker.clock.advance_s(3_600);
+    let status = asker.ask(0);
+    assert_eq!((status.remaining, status.reset_s), (5, 0));
+    assert!(!asker.passes(6));
+}
+
+#[test]
+fn what_a_bucket_lacks_when_a_window_ends_it_lacks_in_the_next_one() {
+    let owned = region_with(&limit("minute", 60, 60));
+    let mut asker = Asker::new(&owned);
+    asker.clock.advance_s(59);
+    assert!(asker.passes(60));
+    asker.clock.advance_s(2);
+    assert_eq!(asker.ask(0).remaining, 2);
+    assert!(asker.passes(2));
+    assert!(!asker.passes(1));
+    // The window before is forgotten a window later, when the bucket is full whatever was in it.
+    asker.clock.advance_s(120);
+    assert_eq!(asker.ask(0).remaining, 60);
+}
+
+#[test]
+fn a_bucket_larger_than_its_limit_fills_over_several_periods() {
+    let owned = region_with(&limit("second", 10, 95));
+    let mut asker = Asker::new(&owned);
+    assert!(asker.passes(95));
+    for second in 1..=9 {
+        asker.clock.advance_s(1);
+        assert_eq!(asker.ask(0).remaining, second * 10);
+    }
+    asker.clock.advance_s(1);
+    assert_eq!(asker.ask(0).remaining, 95);
+}
+
+#[test]
+fn without_a_burst_the_bucket_is_as_large_as_the_limit() {
+    let owned =
+        region_with("{unit: hour, requests_per_unit: 7, hivemind: {algorithm: token_bucket}}");
+    assert_eq!(Asker::new(&owned).ask(0).remaining, 7);
+}
+
+#[test]
+fn hits_of_peers_take_tokens_too() {
+    let owned = region_with(&limit("minute", 60, 10));
+    let mut asker = Asker::new(&owned);
+    assert!(asker.passes(1));
+    let counter = owned.region().counters(START_S).next().unwrap();
+    let key = Key {
+        fingerprint: counter.fingerprint,
+        period: counter.period,
+    };
+    let put = |remote| {
+        owned
+            .region()
+            .put_remote(&key, counter.window, remote, &asker.clock)
+    };
+    put(8).unwrap();
+    let missing = |owned: &OwnedRegion, now_ms| {
+        let (_, published) = owned.region().load_rules().unwrap();
+        let (_, rule) = published.rules().next().unwrap();
+        let bucket = rule.token_bucket().unwrap();
+        owned
+            .region()
+            .tokens_missing(key.fingerprint, &bucket, now_ms)
+    };
+    assert_eq!(missing(&owned, START_S * 1_000), 9);
+    assert!(asker.passes(1));
+    assert!(!asker.passes(1));
+    // Peers overshot by five: the bucket is in debt until that has flowed in.
+    let put = |remote| {
+        owned
+            .region()
+            .put_remote(&key, counter.window, remote, &asker.clock)
+    };
+    put(13).unwrap();
+    asker.clock.advance_s(5);
+    assert!(!asker.passes(1));
+    assert_eq!(missing(&owned, (START_S + 5) * 1_000), 10);
+    asker.clock.advance_s(1);
+    assert!(asker.passes(1));
+}
+
+#[test]
+fn a_bucket_that_fills_at_another_rate_after_a_reload_is_a_new_one() {
+    let mut owned = region_with(&limit("hour", 10, 10));
+    let mut asker = Asker::new(&owned);
+    asker.clock.advance_s(1_800);
+    assert!(asker.passes(10));
+    publish(&mut owned, &limit("hour", 10, 8));
+    assert!(!asker.passes(1), "only the size is another one");
+    publish(&mut owned, &limit("hour", 20, 10));
+    assert!(asker.passes(10));
+    assert!(!asker.passes(1));
+}
+
+#[test]
+fn statistics_of_a_bucket_speak_of_its_size() {
+    let owned = region_with(&limit("hour", 1_000, 10));
+    let mut asker = Asker::new(&owned);
+    for _ in 0..12 {
+        asker.ask(1);
+    }
+    let (_, published) = owned.region().load_rules().unwrap();
+    let (_, rule) = published.rules().next().unwrap();
+    let stats = owned.region().rule_stats(rule.stats_index);
+    assert_eq!(
+        (stats.total_hits, stats.within_limit, stats.over_limit),
+        (12, 10, 2)
+    );
+    assert_eq!(stats.near_limit, 2);
+}
+
+#[test]
+fn threads_that_come_at_once_get_one_token_each() {
+    let owned = region_with(&limit("year", 1_000, 1_000));
+    let barrier = Barrier::new(4);
+    // Late in the window: most of what flowed in flowed past the full bucket.
+    let clock = ManualClock::at(START_S + 20_000_000);
+    let admitted: usize = std::thread::scope(|scope| {
+        let ask = || {
+            let mut asker = Asker::by(&owned, clock.clone());
+            barrier.wait();
+            (0..500).filter(|_| asker.passes(1)).count()
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
+    });
+    assert_eq!(admitted, 1_000);
+}
+
+#[test]
+fn threads_never_get_more_than_the_bucket_and_what_flowed_in() {
+    let owned = region_with(&limit("hour", 36_000, 50));
+    let clock = ManualClock::at(START_S);
+    let admitted: usize = std::thread::scope(|scope| {
+        let (done, is_done) = mpsc::channel::<()>();
+        let is_done = std::sync::Arc::new(std::sync::Mutex::new(is_done));
+        let threads: Vec<_> = (0..3)
+            .map(|_| {
+                let mut asker = Asker::by(&owned, clock.clone());
+                let is_done = std::sync::Arc::clone(&is_done);
+                scope.spawn(move || {
+                    let mut admitted = 0;
+                    while is_done.lock().unwrap().try_recv() == Err(mpsc::TryRecvError::Empty) {
+                        admitted += usize::from(asker.passes(1));
+                    }
+                    admitted
+                })
+            })
+            .collect();
+        let mut waker = Asker::by(&owned, clock.clone());
+        let mut own = 0;
+        for _ in 0..1_000 {
+            clock.advance_ms(10);
+            own += usize::from(waker.passes(1));
+        }
+        drop(done);
+        let others: usize = threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum();
+        own + others
+    });
+    // Ten tokens a second for ten seconds, within one window.
+    assert!((51..=150).contains(&admitted), "{admitted}");
+}
+
+proptest! {
+    /// Against a bucket that is one: tokens in eighths, of which one flows in every 125 ms.
+    #[test]
+    fn a_token_bucket_decides_as_a_bucket_would(
+        burst in 1_u32..150,
+        steps in prop::collection::vec((0..600_u64, 0..80_u64), 1..60),
+    ) {
+        let owned = region_with(&limit("minute", 60, burst));
+        let mut asker = Asker::new(&owned);
+        let full = u64::from(burst) * 8;
+        let mut level = full;
+        for (wait, hits) in steps {
+            asker.clock.advance_ms(wait * 125);
+            level = (level + wait).min(full);
+            let status = asker.ask(hits);
+            prop_assert_eq!(status.code == Code::Ok, hits * 8 <= level);
+            if hits * 8 <= level {
+                level -= hits * 8;
+            }
+            prop_assert_eq!(u64::from(status.remaining), level / 8);
+        }
+    }
+
+    /// At any rate and time: never more than the bucket holds, and hardly less.
+    #[test]
+    fn rounding_never_makes_a_token_and_hardly_loses_a_part_of_one(
+        tokens in 1_u32..100_000,
+        burst in 1_u32..100_000,
+        steps in prop::collection::vec((0..90_000_u64, 0..200_u64), 1..60),
+    ) {
+        prop_assume!(burst / tokens < 1_000);
+        let owned = region_with(&limit("minute", tokens, burst));
+        let mut asker = Asker::new(&owned);
+        let full = u128::from(burst) * 60_000;
+        // An eighth of a token.
+        let slack = 60_000 / 8;
+        let mut level = full;
+        for (wait_ms, percent) in steps {
+            asker.clock.advance_ms(wait_ms);
+            level = full.min(level + u128::from(wait_ms) * u128::from(tokens));
+            let hits = u64::from(burst) * percent / 100;
+            let taken = u128::from(hits) * 60_000;
+            if asker.passes(hits) {
+                prop_assert!(taken <= level, "made {} parts", taken - level);
+                level -= taken;
+            } else {
+                prop_assert!(taken + slack > level, "lost {} parts", level - taken);
+            }
+        }
+    }
+}

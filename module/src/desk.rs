@@ -13,6 +13,7 @@ use hivemind_shared::decision::{Code, Decision};
 use crate::attachment::{Attachment, State};
 use crate::config::Policy;
 use crate::descriptors::Buffers;
+use crate::fired::Fired;
 use crate::headers::{self, XRateLimit};
 
 thread_local! {
@@ -33,6 +34,8 @@ pub(crate) enum Verdict {
         retry_after_s: u32,
         /// Headers for its response, if those are wanted.
         headers: Option<XRateLimit>,
+        /// The rule that refused it.
+        fired: Option<Fired>,
     },
     /// It could not be decided, for this cause.
     Failed(&'static str),
@@ -126,6 +129,7 @@ impl Verdict {
             Code::OverLimit => Self::Over {
                 retry_after_s: headers::retry_after_s(decision),
                 headers,
+                fired: Fired::of(decision),
             },
         }
     }

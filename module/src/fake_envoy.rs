@@ -24,6 +24,8 @@ pub(crate) struct FakeEnvoy {
     pub(crate) reply: Option<Reply>,
     /// Custom flags, in order.
     pub(crate) flags: Vec<String>,
+    /// Dynamic metadata: namespace, key, value, in order.
+    pub(crate) metadata: Vec<[String; 3]>,
     /// Names of the counters that were incremented, in order; with [`FakeEnvoyConfig`]'s names.
     pub(crate) counted: RefCell<Vec<String>>,
     /// The counters there are.
@@ -102,6 +104,11 @@ impl EnvoyHttpFilter for FakeEnvoy {
 
     fn add_custom_flag(&mut self, flag: &str) {
         self.flags.push(flag.to_owned());
+    }
+
+    fn set_dynamic_metadata_string(&mut self, namespace: &str, key: &str, value: &str) {
+        let entry = [namespace, key, value].map(str::to_owned);
+        self.metadata.push(entry);
     }
 
     fn get_attribute_string<'a>(

@@ -148,8 +148,12 @@ impl Filter {
             Verdict::Over {
                 retry_after_s,
                 headers,
+                fired,
             } => {
                 stats.over_limit(envoy);
+                if let Some(fired) = fired {
+                    fired.note(envoy);
+                }
                 send_limited(envoy, &policy.answers, retry_after_s, headers.as_ref());
                 return RequestHeadersStatus::StopIteration;
             }

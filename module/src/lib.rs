@@ -92,6 +92,7 @@ mod desk;
 #[cfg(test)]
 mod fake_envoy;
 mod filter;
+mod fired;
 mod grpc;
 mod header_matcher;
 mod headers;

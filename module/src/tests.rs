@@ -137,6 +137,7 @@ fn requests_pass_up_to_the_limit_and_then_are_answered() {
         let envoy = worker.run_user("ann");
         assert_eq!(envoy.reply, None);
         assert_eq!(envoy.response_headers, []);
+        assert!(envoy.metadata.is_empty());
         assert_eq!(*envoy.counted.borrow(), ["hivemind.ok"]);
     }
     let envoy = worker.run_user("ann");
@@ -150,6 +151,11 @@ fn requests_pass_up_to_the_limit_and_then_are_answered() {
     assert!((1..=31_536_000).contains(&retry_after));
     assert_eq!(headers.len(), 2);
     assert_eq!(envoy.flags, ["RL"]);
+    let noted = |key, value: &str| ["hivemind", key, value].map(str::to_owned);
+    assert_eq!(
+        envoy.metadata,
+        [noted("rule", "edge.user"), noted("rule_name", "per-user")]
+    );
     assert_eq!(*envoy.counted.borrow(), ["hivemind.over_limit"]);
     assert_eq!(worker.run_user("bob").reply, None, "somebody else");
 }

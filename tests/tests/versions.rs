@@ -2,11 +2,16 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use hivemind_tests::harness::{load, per_user, site, tools};
 use xtask::envoy;
 use xtask::proxy::MODULE_PATH_VARIABLE;
 use xtask::site::{MODULE, RLS};
+use xtask::wait::until;
+
+/// Envoy writes its access log every ten seconds, or when there is enough of it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Every Envoy there is to test with, by version. One the user named stands for all: it may be there
 /// because no other can be had.
@@ -61,6 +66,41 @@ async fn every_supported_envoy_loads_the_module_and_limits() -> anyhow::Result<(
                 10,
                 "Envoy {version} through {listener}"
             );
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_supported_envoy_logs_which_rule_refused_a_request() -> anyhow::Result<()> {
+    let rules = "domain: edge\n\
+                 descriptors:\n\
+                 \x20 - key: user\n\
+                 \x20   rate_limit: {unit: day, requests_per_unit: 1, name: daily}\n";
+    let site = site(rules).await?;
+    for (version, binary) in envoys()? {
+        let mut bootstrap = site.bootstrap("both.yaml")?;
+        let format = "%RESPONSE_CODE% %RESPONSE_CODE_DETAILS% %CUSTOM_FLAGS% \
+                      %DYNAMIC_METADATA(hivemind:rule)% %DYNAMIC_METADATA(hivemind:rule_name)%";
+        bootstrap.log_access(MODULE, format)?;
+        let mut plan = site.proxy_plan(&format!("envoy-{version}"), bootstrap);
+        plan.binary = binary;
+        let proxy = site.start_proxy(&plan).await?;
+        let report = load(proxy.listener(MODULE)?, &version)?.run(2).await;
+        assert_eq!(
+            (report.passed(), report.limited()),
+            (1, 1),
+            "Envoy {version}"
+        );
+        for line in [
+            "200 via_upstream  - -",
+            "429 request_rate_limited RL edge.user daily",
+        ] {
+            let is_logged = async || {
+                let log = proxy.log();
+                log.lines().any(|logged| logged == line).then_some(())
+            };
+            until(format!("Envoy {version}: {line}"), PATIENCE, is_logged).await?;
         }
     }
     Ok(())

@@ -138,6 +138,23 @@ impl Bootstrap {
         part(manager, "/route_config/virtual_hosts/0/routes/0/route")
     }
 
+    /// Has a listener write a line for each request to Envoy's standard output, in this format.
+    ///
+    /// # Errors
+    ///
+    /// [`BootstrapError::NoSuchPart`] when there is no such listener.
+    pub fn log_access(&mut self, listener: &str, format: &str) -> Result<(), BootstrapError> {
+        let manager = self.connection_manager(listener)?;
+        manager["access_log"] = json!([{
+            "name": "envoy.access_loggers.stdout",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+                "log_format": {"text_format_source": {"inline_string": format!("{format}\n")}},
+            },
+        }]);
+        Ok(())
+    }
+
     /// Writes the bootstrap where Envoy can read it, as JSON.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 
 use hivemind_proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use hivemind_proto::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit;
-use hivemind_shared::decision::{Code, Decision, Status};
+use hivemind_shared::decision::{Code, Decision};
 use hivemind_shared::rules::RuleId;
 use prost_types::value::Kind;
 use prost_types::{ListValue, Struct, Value};
@@ -43,7 +43,7 @@ pub(super) fn describe(request: &RateLimitRequest, decision: &Decision) -> Struc
     if request.hits_addend != 0 {
         put(&mut all, "hitsAddend", count(request.hits_addend.into()));
     }
-    if let Some(rule) = fired(decision) {
+    if let Some(rule) = decision.fired() {
         put(&mut all, "fired", described_rule(decision, rule));
     }
     let merged = merged_metadata(decision);
@@ -51,15 +51,6 @@ pub(super) fn describe(request: &RateLimitRequest, decision: &Decision) -> Struc
         put(&mut all, "metadata", value_of(&merged.into()));
     }
     all
-}
-
-/// The rule that refused the request: of several the first.
-fn fired(decision: &Decision) -> Option<RuleId> {
-    if decision.overall == Code::Ok {
-        return None;
-    }
-    let is_over = |status: &&Status| status.code == Code::OverLimit && status.rule.is_some();
-    decision.statuses.iter().find(is_over)?.rule
 }
 
 fn described_rule(decision: &Decision, id: RuleId) -> Value {

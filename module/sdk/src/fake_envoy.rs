@@ -24,6 +24,8 @@ pub(crate) struct FakeEnvoy {
     pub(crate) responses: Vec<SentResponse>,
     /// Custom flags, in order.
     pub(crate) flags: Vec<String>,
+    /// Dynamic metadata: namespace, key, value, in order.
+    pub(crate) metadata: Vec<[String; 3]>,
     /// Counters: name and value, the index is the id.
     pub(crate) counters: Vec<(String, u64)>,
     /// Whether counters can no longer be defined.
@@ -259,6 +261,17 @@ extern "C" fn envoy_dynamic_module_callback_http_add_custom_flag(
     flag: envoy_dynamic_module_type_module_buffer,
 ) {
     with(|envoy| envoy.flags.push(text(flag)));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn envoy_dynamic_module_callback_http_set_dynamic_metadata_string(
+    _filter: *mut c_void,
+    namespace: envoy_dynamic_module_type_module_buffer,
+    key: envoy_dynamic_module_type_module_buffer,
+    value: envoy_dynamic_module_type_module_buffer,
+) {
+    let entry = [namespace, key, value].map(text);
+    with(|envoy| envoy.metadata.push(entry));
 }
 
 #[unsafe(no_mangle)]

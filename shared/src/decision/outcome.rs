@@ -113,6 +113,16 @@ impl Decision {
         self.loaded.as_ref().and_then(Loaded::rules_generation)
     }
 
+    /// The rule that refused the request, of several the first; `None` when it passes, and when the limit
+    /// that it is over is its own.
+    pub fn fired(&self) -> Option<RuleId> {
+        if self.overall == Code::Ok {
+            return None;
+        }
+        let is_over = |status: &&Status| status.code == Code::OverLimit && status.rule.is_some();
+        self.statuses.iter().find(is_over)?.rule
+    }
+
     /// The name of the rule a limit comes from; empty when it has none.
     pub fn limit_name(&self, limit: &AppliedLimit) -> &str {
         let rule = limit.rule.and_then(|id| self.rules()?.rule(id));

@@ -91,6 +91,15 @@ unsafe extern "C" {
         flag: envoy_dynamic_module_type_module_buffer,
     );
 
+    /// Sets a text in the stream's dynamic metadata, in the place of one that is there. `filter` must be
+    /// live; namespace, key and value valid for the call.
+    pub(crate) fn envoy_dynamic_module_callback_http_set_dynamic_metadata_string(
+        filter: envoy_dynamic_module_type_http_filter_envoy_ptr,
+        namespace: envoy_dynamic_module_type_module_buffer,
+        key: envoy_dynamic_module_type_module_buffer,
+        value: envoy_dynamic_module_type_module_buffer,
+    );
+
     /// Reads an attribute into `result`. `filter` must be live. What `result` points to stays valid
     /// until the hook ends or a setter is called.
     pub(crate) fn envoy_dynamic_module_callback_http_filter_get_attribute_string(

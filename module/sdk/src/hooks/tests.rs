@@ -110,6 +110,7 @@ impl<EHF: EnvoyHttpFilter> HttpFilter<EHF> for Filter {
             Some(b"panic") => panic!("a panic for the test"),
             Some(value) => {
                 envoy.add_custom_flag("RL");
+                envoy.set_dynamic_metadata_string("space", "key", "value");
                 envoy.send_response(429, &[("x-why", value)], Some(b"no"), Some("because"));
                 Status::StopIteration
             }
@@ -210,6 +211,10 @@ fn a_filter_reads_headers_answers_and_counts() {
     with(|envoy| {
         assert_eq!(envoy.counters, [("calls".to_owned(), 4)]);
         assert_eq!(envoy.flags, ["RL"]);
+        assert_eq!(
+            envoy.metadata,
+            [["space", "key", "value"].map(str::to_owned)]
+        );
         assert_eq!(
             envoy.responses,
             [SentResponse {

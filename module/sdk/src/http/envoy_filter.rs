@@ -164,6 +164,19 @@ impl EnvoyHttpFilter for EnvoyHttpFilterImpl {
         }
     }
 
+    fn set_dynamic_metadata_string(&mut self, namespace: &str, key: &str, value: &str) {
+        self.request_headers.forget();
+        // SAFETY: `raw` is live (invariant); the texts outlive the call, and Envoy copies them.
+        unsafe {
+            callbacks::envoy_dynamic_module_callback_http_set_dynamic_metadata_string(
+                self.raw,
+                envoy_dynamic_module_type_module_buffer::of(namespace.as_bytes()),
+                envoy_dynamic_module_type_module_buffer::of(key.as_bytes()),
+                envoy_dynamic_module_type_module_buffer::of(value.as_bytes()),
+            );
+        }
+    }
+
     fn get_attribute_string<'a>(
         &'a self,
         attribute_id: envoy_dynamic_module_type_attribute_id,

@@ -96,6 +96,10 @@ pub trait EnvoyHttpFilter {
     /// Notes a short word, without blanks, that access logs show as `%CUSTOM_FLAGS%`.
     fn add_custom_flag(&mut self, flag: &str);
 
+    /// Sets a text in the stream's dynamic metadata, in the place of one that is there. Access logs show it
+    /// as `%DYNAMIC_METADATA(namespace:key)%`, other filters can match it.
+    fn set_dynamic_metadata_string(&mut self, namespace: &str, key: &str, value: &str);
+
     /// A text property of the stream; `None` when it has none.
     fn get_attribute_string<'a>(
         &'a self,

@@ -22,10 +22,7 @@ pub(super) fn describe(request: &RateLimitRequest, decision: &Decision) -> Struc
         });
         put(&mut fields, "entries", list(entries.collect()));
         if let Some(limit) = &descriptor.limit {
-            // As the text form of protobuf has it.
-            let unit = Unit::try_from(limit.unit).unwrap_or(Unit::Unknown);
-            let number = limit.requests_per_unit;
-            let shown = format!("requests_per_unit:{number} unit:{}", unit.as_str_name());
+            let shown = text_form(limit.requests_per_unit, limit.unit);
             put(&mut fields, "limit", text(&shown));
         }
         if let Some(addend) = descriptor.hits_addend {
@@ -51,6 +48,15 @@ pub(super) fn describe(request: &RateLimitRequest, decision: &Decision) -> Struc
         put(&mut all, "metadata", value_of(&merged.into()));
     }
     all
+}
+
+/// A request's own limit in the text form of protobuf, which leaves out what is 0.
+fn text_form(requests_per_unit: u32, unit: i32) -> String {
+    let unit = Unit::try_from(unit).unwrap_or(Unit::Unknown);
+    let number = (requests_per_unit > 0).then(|| format!("requests_per_unit:{requests_per_unit}"));
+    let unit = (unit != Unit::Unknown).then(|| format!("unit:{}", unit.as_str_name()));
+    let parts: Vec<String> = number.into_iter().chain(unit).collect();
+    parts.join(" ")
 }
 
 fn described_rule(decision: &Decision, id: RuleId) -> Value {
@@ -135,11 +141,24 @@ fn json_of(value: &Value) -> serde_json::Value {
     match &value.kind {
         None | Some(Kind::NullValue(_)) => serde_json::Value::Null,
         Some(Kind::BoolValue(value)) => (*value).into(),
-        Some(Kind::NumberValue(number)) => (*number).into(),
+        Some(Kind::NumberValue(number)) => number_of(*number),
         Some(Kind::StringValue(text)) => text.as_str().into(),
         Some(Kind::ListValue(list)) => list.values.iter().map(json_of).collect(),
         Some(Kind::StructValue(fields)) => json(fields),
     }
+}
+
+/// A number, without a fraction where it has none: `2`, not `2.0`.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "of whole numbers that a double holds exactly, as is checked"
+)]
+fn number_of(number: f64) -> serde_json::Value {
+    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+    if number.fract() == 0.0 && number.abs() <= EXACT_MAX {
+        return (number as i64).into();
+    }
+    number.into()
 }
 
 fn put(fields: &mut Struct, name: &str, value: Value) {
@@ -179,6 +198,21 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn whole_numbers_have_no_fraction_in_json() {
+        let shown = [2.0, -3.0, 0.5, 1e300].map(|number| number_of(number).to_string());
+        assert_eq!(shown, ["2", "-3", "0.5", "1e+300"]);
+    }
+
+    #[test]
+    fn a_limit_of_the_request_leaves_out_what_is_zero() {
+        let hour = Unit::Hour.into();
+        assert_eq!(text_form(4, hour), "requests_per_unit:4 unit:HOUR");
+        assert_eq!(text_form(0, hour), "unit:HOUR");
+        assert_eq!(text_form(4, 0), "requests_per_unit:4");
+        assert_eq!(text_form(4, 77), "requests_per_unit:4");
+    }
 
     #[test]
     fn the_first_has_its_say_and_mappings_are_merged() {

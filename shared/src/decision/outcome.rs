@@ -72,6 +72,16 @@ impl Status {
         reset_s: 0,
         rule: None,
     };
+
+    /// Whether a rule says that there is no limit.
+    pub(super) fn is_unlimited_by_rule(&self) -> bool {
+        self.limit.is_none() && self.rule.is_some()
+    }
+
+    /// Whether it is over its limit.
+    pub(super) fn is_over(&self) -> bool {
+        self.code == Code::OverLimit
+    }
 }
 
 /// The answer to a request, and the memory it is made in: keep one for each thread and hand it in again

@@ -67,8 +67,11 @@ impl Votes {
     #[cold]
     fn overall_in(self, modes: Modes, statuses: &[Status]) -> Result<Code, CountError> {
         let over = if modes.quota {
-            // Nobody votes apart: also a descriptor without a limit is a quota that is not used up.
-            !statuses.is_empty() && statuses.iter().all(|it| it.code == Code::OverLimit)
+            // Nobody votes apart: also a descriptor that no rule is for is a quota that is not used up. One
+            // that a rule exempts has no vote.
+            let mut votes = statuses.iter().filter(|it| !it.is_unlimited_by_rule());
+            let first = votes.next();
+            first.is_some_and(Status::is_over) && votes.all(Status::is_over)
         } else {
             self.over || (self.quota_used_up && !self.quota_left)
         };

@@ -178,6 +178,12 @@ impl Period {
         self.unit.seconds() * self.multiplier as u32
     }
 
+    /// Length of a window in milliseconds.
+    #[inline]
+    pub const fn milliseconds(self) -> u64 {
+        self.seconds() as u64 * 1_000
+    }
+
     /// The number that stands for this period in a region and between daemons: the unit's code, and
     /// above its three bits the multiplier less one. A single unit has the unit's own code.
     #[inline]
@@ -271,7 +277,7 @@ impl Window {
     /// Milliseconds until the window ends, 0 to its length.
     #[inline]
     pub fn milliseconds_left(self, now_ms: u64) -> u64 {
-        let length_ms = u64::from(self.period.seconds()) * 1_000;
+        let length_ms = self.period.milliseconds();
         let end_ms = self.start_s() * 1_000 + length_ms;
         end_ms.saturating_sub(now_ms).min(length_ms)
     }

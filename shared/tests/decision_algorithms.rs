@@ -8,61 +8,14 @@
 
 mod support;
 
-use std::sync::Barrier;
-
 use hivemind_shared::clock::ManualClock;
-use hivemind_shared::decision::{Code, Decision, Limiter, Status};
-use hivemind_shared::descriptor::{Descriptor, Entry};
-use hivemind_shared::region::{OwnedRegion, Region};
+use hivemind_shared::decision::Code;
 use hivemind_shared::window::{Period, Unit};
 use proptest::prelude::*;
-use support::{rules, small};
+use support::asker::{Asker, START_S, admitted_at_once, region_with};
 
 const SLIDING: &str =
     "{unit: minute, requests_per_unit: 10, hivemind: {algorithm: sliding_window}}";
-
-/// A full hundred minutes.
-const START_S: u64 = 1_800_000_000;
-
-fn region_with(limit: &str) -> OwnedRegion {
-    let mut owned = Region::anonymous(&small()).unwrap();
-    let text = format!("domain: d\ndescriptors:\n  - key: k\n    rate_limit: {limit}\n");
-    owned.publish_rules(&rules(&text)).unwrap();
-    owned
-}
-
-struct Asker {
-    limiter: Limiter<ManualClock>,
-    clock: ManualClock,
-    decision: Decision,
-}
-
-impl Asker {
-    fn new(owned: &OwnedRegion) -> Self {
-        let clock = ManualClock::at(START_S);
-        Self {
-            limiter: Limiter::new(owned.region().clone(), clock.clone()),
-            clock,
-            decision: Decision::new(),
-        }
-    }
-
-    fn ask(&mut self, hits: u64) -> Status {
-        let entries = [Entry::new("k", "v")];
-        let descriptor = Descriptor {
-            hits_addend: Some(hits),
-            ..Descriptor::new(&entries)
-        };
-        self.limiter
-            .decide(b"d", &[descriptor], 1, &mut self.decision)
-            .unwrap();
-        self.decision.statuses[0]
-    }
-
-    fn passes(&mut self, hits: u64) -> bool {
-        self.ask(hits).code == Code::Ok
-    }
-}
 
 #[test]
 fn a_sliding_window_gives_back_what_the_window_before_took_little_by_little() {
@@ -141,22 +94,7 @@ fn threads_that_come_at_once_are_admitted_up_to_the_limit_and_no_further() {
         "{unit: year, requests_per_unit: 1000, hivemind: {algorithm: sliding_window}}",
     ] {
         let owned = region_with(limit);
-        let barrier = Barrier::new(4);
-        let admitted: usize = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4)
-                .map(|_| {
-                    scope.spawn(|| {
-                        let mut asker = Asker::new(&owned);
-                        barrier.wait();
-                        (0..500).filter(|_| asker.passes(1)).count()
-                    })
-                })
-                .collect();
-            threads
-                .into_iter()
-                .map(|thread| thread.join().unwrap())
-                .sum()
-        });
+        let admitted = admitted_at_once(&owned, &ManualClock::at(START_S));
         assert_eq!(admitted, 1_000, "{limit}");
         assert_eq!(
             owned.region().counters(START_S).next().unwrap().local,

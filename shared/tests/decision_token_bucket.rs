@@ -8,71 +8,19 @@
 
 mod support;
 
-use std::sync::Barrier;
 use std::sync::mpsc;
 
 use hivemind_shared::clock::ManualClock;
-use hivemind_shared::decision::{Code, Decision, Limiter, Status};
-use hivemind_shared::descriptor::{Descriptor, Entry};
-use hivemind_shared::region::{OwnedRegion, Region};
+use hivemind_shared::decision::Code;
+use hivemind_shared::region::OwnedRegion;
 use hivemind_shared::table::Key;
 use proptest::prelude::*;
-use support::{rules, small};
-
-/// A full hundred minutes.
-const START_S: u64 = 1_800_000_000;
+use support::asker::{Asker, START_S, admitted_at_once, publish, region_with};
 
 fn limit(unit: &str, tokens: u32, burst: u32) -> String {
     format!(
         "{{unit: {unit}, requests_per_unit: {tokens}, hivemind: {{algorithm: token_bucket, burst: {burst}}}}}"
     )
-}
-
-fn region_with(limit: &str) -> OwnedRegion {
-    let mut owned = Region::anonymous(&small()).unwrap();
-    publish(&mut owned, limit);
-    owned
-}
-
-fn publish(owned: &mut OwnedRegion, limit: &str) {
-    let text = format!("domain: d\ndescriptors:\n  - key: k\n    rate_limit: {limit}\n");
-    owned.publish_rules(&rules(&text)).unwrap();
-}
-
-struct Asker {
-    limiter: Limiter<ManualClock>,
-    clock: ManualClock,
-    decision: Decision,
-}
-
-impl Asker {
-    fn new(owned: &OwnedRegion) -> Self {
-        Self::by(owned, ManualClock::at(START_S))
-    }
-
-    fn by(owned: &OwnedRegion, clock: ManualClock) -> Self {
-        Self {
-            limiter: Limiter::new(owned.region().clone(), clock.clone()),
-            clock,
-            decision: Decision::new(),
-        }
-    }
-
-    fn ask(&mut self, hits: u64) -> Status {
-        let entries = [Entry::new("k", "v")];
-        let descriptor = Descriptor {
-            hits_addend: Some(hits),
-            ..Descriptor::new(&entries)
-        };
-        self.limiter
-            .decide(b"d", &[descriptor], 1, &mut self.decision)
-            .unwrap();
-        self.decision.statuses[0]
-    }
-
-    fn passes(&mut self, hits: u64) -> bool {
-        self.ask(hits).code == Code::Ok
-    }
 }
 
 #[test]
@@ -211,21 +159,9 @@ fn statistics_of_a_bucket_speak_of_its_size() {
 #[test]
 fn threads_that_come_at_once_get_one_token_each() {
     let owned = region_with(&limit("year", 1_000, 1_000));
-    let barrier = Barrier::new(4);
     // Late in the window: most of what flowed in flowed past the full bucket.
     let clock = ManualClock::at(START_S + 20_000_000);
-    let admitted: usize = std::thread::scope(|scope| {
-        let ask = || {
-            let mut asker = Asker::by(&owned, clock.clone());
-            barrier.wait();
-            (0..500).filter(|_| asker.passes(1)).count()
-        };
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap())
-            .sum()
-    });
+    let admitted = admitted_at_once(&owned, &clock);
     assert_eq!(admitted, 1_000);
 }
 

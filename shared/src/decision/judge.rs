@@ -72,7 +72,7 @@ impl Room {
         if !self.slides {
             return tally.current;
         }
-        let length_ms = u128::from(tally.window.period().seconds()) * 1_000;
+        let length_ms = u128::from(tally.window.period().milliseconds());
         let left_ms = u128::from(tally.window.milliseconds_left(self.now_ms));
         // What lies within one length of now, as if the hits had come evenly.
         let share = (u128::from(tally.previous) * left_ms).div_ceil(length_ms);
@@ -120,7 +120,7 @@ impl Room {
             return end_s;
         };
         // `previous · left / length ≤ room` from when so much of the window is left:
-        let length_ms = u128::from(tally.window.period().seconds()) * 1_000;
+        let length_ms = u128::from(tally.window.period().milliseconds());
         let left_then_ms = u128::from(room) * length_ms / u128::from(tally.previous);
         let left_now_ms = u128::from(tally.window.milliseconds_left(self.now_ms));
         let wait_ms = left_now_ms.saturating_sub(left_then_ms);

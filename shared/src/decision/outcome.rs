@@ -129,8 +129,8 @@ impl Decision {
         if self.overall == Code::Ok {
             return None;
         }
-        let is_over = |status: &&Status| status.code == Code::OverLimit && status.rule.is_some();
-        self.statuses.iter().find(is_over)?.rule
+        let refused = |status: &&Status| status.is_over() && status.rule.is_some();
+        self.statuses.iter().find(refused)?.rule
     }
 
     /// The name of the rule a limit comes from; empty when it has none.

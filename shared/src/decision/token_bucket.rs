@@ -3,7 +3,7 @@
 use super::judge::Judgement;
 use crate::region::Region;
 use crate::table::{Counted, Gate, Tally};
-use crate::token_bucket::{Memory, PARTS, Standing, TokenBucket};
+use crate::token_bucket::{Memory, PARTS, TokenBucket};
 
 /// Admits hits only when the bucket has a token for each of them.
 #[derive(Clone, Copy, Debug)]
@@ -30,17 +30,11 @@ impl BucketGate<'_> {
     /// Remembers the offset before it says so: a hit that is added afterwards lets nobody take what flowed
     /// past the bucket before it for tokens that are still there.
     fn debt(&self, tally: &Tally) -> u64 {
-        let standing = Standing {
-            window: tally.window,
-            hits: tally.current,
-            previous_hits: tally.previous,
-            now_ms: self.now_ms,
-        };
         let offset = match tally.slot {
-            None => self.bucket.offset(&standing, None),
+            None => self.bucket.offset(tally, self.now_ms, None),
             Some(slot) => self.region.remember(slot, |found| {
-                let offset = self.bucket.offset(&standing, Some(found));
-                let number = standing.window.number();
+                let offset = self.bucket.offset(tally, self.now_ms, Some(found));
+                let number = tally.window.number();
                 // Whoever comes late from the window before leaves what is remembered of this one alone.
                 let is_news = found.window != number.saturating_add(1)
                     && (found.window != number || found.offset < offset);
@@ -51,7 +45,7 @@ impl BucketGate<'_> {
                 (offset, is_news.then_some(memory))
             }),
         };
-        self.bucket.debt(&standing, offset)
+        self.bucket.debt(tally, self.now_ms, offset)
     }
 
     fn full(&self) -> u64 {

@@ -3,8 +3,8 @@
 use super::RegionView;
 use crate::fingerprint::Fingerprint;
 use crate::sync::Ordering;
-use crate::table::Key;
-use crate::token_bucket::{Memory, PARTS, Standing, TokenBucket};
+use crate::table::{Key, Tally};
+use crate::token_bucket::{Memory, PARTS, TokenBucket};
 
 impl RegionView {
     /// Tokens that a bucket lacks to be full, rounded up, by its key's counter. Looks at every slot: for
@@ -35,18 +35,18 @@ impl RegionView {
             let remote = reading.remote.iter().map(|count| count.within(number));
             remote.map(u64::from).sum::<u64>() + u64::from(local)
         };
-        let standing = Standing {
+        let tally = Tally {
             window,
-            hits: hits(window.number()),
-            previous_hits: window.number().checked_sub(1).map_or(0, hits),
-            now_ms,
+            current: hits(window.number()),
+            previous: window.number().checked_sub(1).map_or(0, hits),
+            slot: None,
         };
         // Relaxed: one word, for people to look at.
         let word = self
             .memory_word(slot)
             .map(|word| word.load(Ordering::Relaxed));
         let memory = word.map(|word| Memory::from_word(word, reading.life));
-        let offset = bucket.offset(&standing, memory);
-        bucket.debt(&standing, offset).div_ceil(PARTS)
+        let offset = bucket.offset(&tally, now_ms, memory);
+        bucket.debt(&tally, now_ms, offset).div_ceil(PARTS)
     }
 }

@@ -21,6 +21,7 @@ pub use memory::Memory;
 
 use std::num::NonZeroU32;
 
+use crate::table::Tally;
 use crate::window::{Period, PeriodError, Window};
 
 /// Parts of a token that offsets and debts are reckoned in.
@@ -32,26 +33,6 @@ pub struct TokenBucket {
     burst: NonZeroU32,
     window: Period,
     tokens_per_window: u64,
-}
-
-/// The hits that are counted of a bucket, here and by peers, at a time.
-#[derive(Clone, Copy, Debug)]
-pub struct Standing {
-    /// The window.
-    pub window: Window,
-    /// Hits in it so far.
-    pub hits: u64,
-    /// Hits in the window before.
-    pub previous_hits: u64,
-    /// When, in Unix milliseconds; taken as within the window.
-    pub now_ms: u64,
-}
-
-impl Standing {
-    fn elapsed_ms(&self) -> u64 {
-        let length_ms = u64::from(self.window.period().seconds()) * 1_000;
-        length_ms - self.window.milliseconds_left(self.now_ms)
-    }
 }
 
 /// Why there is no such bucket.
@@ -100,31 +81,33 @@ impl TokenBucket {
         self.tokens_per_window
     }
 
-    /// Parts that have flowed in so many milliseconds after a window began, rounded down.
-    fn inflow(&self, elapsed_ms: u64) -> u64 {
+    /// Parts that have flowed in since a window began, rounded down; a time outside it is taken as its
+    /// nearest end.
+    fn inflow(&self, window: Window, now_ms: u64) -> u64 {
+        let elapsed_ms = window.period().milliseconds() - window.milliseconds_left(now_ms);
         let parts = u128::from(self.tokens_per_window) * u128::from(PARTS) * u128::from(elapsed_ms);
         u64::try_from(parts / self.length_ms()).unwrap_or(u64::MAX)
     }
 
-    /// The offset of a bucket that stands so, by what is remembered of it.
-    pub fn offset(&self, standing: &Standing, remembered: Option<Memory>) -> u64 {
-        let hits = standing.hits.saturating_mul(PARTS);
-        let past_the_bucket = self.inflow(standing.elapsed_ms()).saturating_sub(hits);
-        let number = standing.window.number();
+    /// The offset of a bucket that these hits were taken from, by what is remembered of it.
+    pub fn offset(&self, tally: &Tally, now_ms: u64, remembered: Option<Memory>) -> u64 {
+        let hits = tally.current.saturating_mul(PARTS);
+        let past_the_bucket = self.inflow(tally.window, now_ms).saturating_sub(hits);
+        let number = tally.window.number();
         let known = match remembered {
             Some(memory) if memory.window == number => memory.offset,
             Some(memory) if memory.window.checked_add(1) == Some(number) => {
-                self.debt_at_end(standing.previous_hits, memory.offset)
+                self.debt_at_end(tally.previous, memory.offset)
             }
-            _ => self.debt_at_end(standing.previous_hits, 0),
+            _ => self.debt_at_end(tally.previous, 0),
         };
         known.max(past_the_bucket)
     }
 
-    /// Parts that a bucket lacks to be full when it stands so, by its offset.
-    pub fn debt(&self, standing: &Standing, offset: u64) -> u64 {
-        let taken = standing.hits.saturating_mul(PARTS).saturating_add(offset);
-        taken.saturating_sub(self.inflow(standing.elapsed_ms()))
+    /// Parts that a bucket that these hits were taken from lacks to be full, by its offset.
+    pub fn debt(&self, tally: &Tally, now_ms: u64, offset: u64) -> u64 {
+        let taken = tally.current.saturating_mul(PARTS).saturating_add(offset);
+        taken.saturating_sub(self.inflow(tally.window, now_ms))
     }
 
     /// Parts that a bucket lacks when a window ends in which `hits` were taken, by its last offset there.
@@ -143,7 +126,7 @@ impl TokenBucket {
     }
 
     fn length_ms(&self) -> u128 {
-        u128::from(self.window.seconds()) * 1_000
+        self.window.milliseconds().into()
     }
 }
 
@@ -169,9 +152,10 @@ mod tests {
     #[test]
     fn tokens_flow_in_evenly() {
         let bucket = bucket(60, Unit::Minute, 60);
-        assert_eq!(bucket.inflow(0), 0);
-        assert_eq!(bucket.inflow(1_000), PARTS);
-        assert_eq!(bucket.inflow(60_000), 60 * PARTS);
+        let window = bucket.window().window(1);
+        assert_eq!(bucket.inflow(window, 60_000), 0);
+        assert_eq!(bucket.inflow(window, 61_000), PARTS);
+        assert_eq!(bucket.inflow(window, 120_000), 60 * PARTS);
     }
 
     #[test]

@@ -6,6 +6,8 @@
 )]
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+pub(crate) mod asker;
+
 use std::path::PathBuf;
 
 use hivemind_shared::clock::Clock;

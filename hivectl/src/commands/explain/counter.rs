@@ -1,6 +1,5 @@
 //! The counter a request is held against.
 
-use hivemind_shared::counting::Counting;
 use hivemind_shared::decision::key;
 use hivemind_shared::descriptor::Entry;
 use hivemind_shared::fingerprint::Fingerprint;
@@ -48,18 +47,16 @@ impl CounterState {
         entries: &[Entry<'_>],
         live: Option<&Live<'_>>,
     ) -> Option<Self> {
+        let known = rules.rule(rule)?;
         let RuleLimit::Limited {
             requests_per_unit, ..
-        } = rules.rule(rule)?.limit
+        } = known.limit
         else {
             return None;
         };
-        let counting = rules.rule(rule)?.counting()?;
+        let counting = known.counting()?;
         let period = counting.period();
-        let bucket = match counting {
-            Counting::Windows(_) => None,
-            Counting::Tokens(bucket) => Some(bucket),
-        };
+        let bucket = known.token_bucket();
         let shared_value = |level| rules.shared_value(rule, level);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let shown = entries.iter().enumerate().map(|(level, entry)| {

@@ -97,7 +97,7 @@ impl FileReader<'_> {
             // A value of another type reads as 0, and is a problem already.
             if written.is_none() {
                 self.refuse_bucket(at, TokenBucketError::NoTokens);
-            } else if self.is_number(mapping, "burst") {
+            } else if is_number(mapping, "burst") {
                 let hint = "write how many requests may come at once, 1 or more";
                 self.error_with_hint(at, "a token bucket without room lets nothing pass", hint);
             }
@@ -122,11 +122,6 @@ impl FileReader<'_> {
         self.error_with_hint(at, error.to_string(), hint);
     }
 
-    fn is_number(&self, mapping: &Mapping, key: &str) -> bool {
-        let scalar = mapping.get(key).and_then(Node::scalar);
-        matches!(scalar, Some(Scalar::Int(_)))
-    }
-
     fn refuse_algorithm(&mut self, mapping: &Mapping, written: &str) {
         let span = mapping.get("algorithm").map(Node::span).unwrap_or_default();
         let hint = match closest(written, Algorithm::NAMES) {
@@ -136,4 +131,9 @@ impl FileReader<'_> {
         let message = format!("unknown algorithm '{}'", printable(written));
         self.error_with_hint(span, message, hint);
     }
+}
+
+fn is_number(mapping: &Mapping, key: &str) -> bool {
+    let scalar = mapping.get(key).and_then(Node::scalar);
+    matches!(scalar, Some(Scalar::Int(_)))
 }

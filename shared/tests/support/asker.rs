@@ -1,0 +1,81 @@
+//! Somebody who asks about one key under one limit, on a clock that is set by hand.
+
+use std::sync::Barrier;
+
+use hivemind_shared::clock::ManualClock;
+use hivemind_shared::decision::{Code, Decision, Limiter, Status};
+use hivemind_shared::descriptor::{Descriptor, Entry};
+use hivemind_shared::region::{OwnedRegion, Region};
+
+use super::{rules, small};
+
+/// A full hundred minutes.
+pub(crate) const START_S: u64 = 1_800_000_000;
+
+/// A region with one rule: this limit.
+pub(crate) fn region_with(limit: &str) -> OwnedRegion {
+    let mut owned = Region::anonymous(&small()).unwrap();
+    publish(&mut owned, limit);
+    owned
+}
+
+/// Puts another limit in its place.
+pub(crate) fn publish(owned: &mut OwnedRegion, limit: &str) {
+    let text = format!("domain: d\ndescriptors:\n  - key: k\n    rate_limit: {limit}\n");
+    owned.publish_rules(&rules(&text)).unwrap();
+}
+
+pub(crate) struct Asker {
+    limiter: Limiter<ManualClock>,
+    pub(crate) clock: ManualClock,
+    decision: Decision,
+}
+
+impl Asker {
+    /// One with a clock of its own, at [`START_S`].
+    pub(crate) fn new(owned: &OwnedRegion) -> Self {
+        Self::by(owned, ManualClock::at(START_S))
+    }
+
+    /// One by this clock.
+    pub(crate) fn by(owned: &OwnedRegion, clock: ManualClock) -> Self {
+        Self {
+            limiter: Limiter::new(owned.region().clone(), clock.clone()),
+            clock,
+            decision: Decision::new(),
+        }
+    }
+
+    pub(crate) fn ask(&mut self, hits: u64) -> Status {
+        let entries = [Entry::new("k", "v")];
+        let descriptor = Descriptor {
+            hits_addend: Some(hits),
+            ..Descriptor::new(&entries)
+        };
+        self.limiter
+            .decide(b"d", &[descriptor], 1, &mut self.decision)
+            .unwrap();
+        self.decision.statuses[0]
+    }
+
+    pub(crate) fn passes(&mut self, hits: u64) -> bool {
+        self.ask(hits).code == Code::Ok
+    }
+}
+
+/// How many of 2,000 hits pass that four threads make at once.
+pub(crate) fn admitted_at_once(owned: &OwnedRegion, clock: &ManualClock) -> usize {
+    let barrier = Barrier::new(4);
+    std::thread::scope(|scope| {
+        let ask = || {
+            let mut asker = Asker::by(owned, clock.clone());
+            barrier.wait();
+            (0..500).filter(|_| asker.passes(1)).count()
+        };
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(ask)).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .sum()
+    })
+}

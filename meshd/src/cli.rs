@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::builder::PathBufValueParser;
+use clap::builder::{BoolValueParser, PathBufValueParser};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::config::Sources;
@@ -55,6 +55,7 @@ pub fn parse(
         file: named.unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG)),
         environment: environment.into_iter().collect(),
         flags: flags.collect(),
+        ratelimit_env: matches.get_one("ratelimit-env").copied(),
     };
     Ok(Invocation {
         sources,
@@ -80,7 +81,8 @@ fn command() -> Command {
         .about("The Hivemind daemon: owns the region and serves the Rate Limit Service")
         .after_help(
             "Every setting is also a key of the service file and an environment variable \
-             HIVEMIND_<SECTION>_<KEY>; a flag wins over the variable, the variable over the file.\n\n\
+             HIVEMIND_<SECTION>_<KEY>; a flag wins over the variable, the variable over the file. \
+             Between the last two are the variables of envoyproxy/ratelimit, if they are read.\n\n\
              Exit status: 0 stopped as asked; 64 wrong arguments, service file, key file or TLS files; \
              65 wrong rules; 69 another meshd owns the region; 71 a port or thread could not be had; \
              73 the region or ports file could not be made.",
@@ -111,6 +113,19 @@ fn command() -> Command {
                 .action(ArgAction::SetTrue)
                 .conflicts_with("check")
                 .help("Print the settings in force and where each comes from, then exit"),
+        )
+        .arg(
+            Arg::new("ratelimit-env")
+                .long("ratelimit-env")
+                .value_name("BOOLEAN")
+                .value_parser(BoolValueParser::new())
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .help(
+                    "Read the environment variables of envoyproxy/ratelimit as well; without this, that \
+                     is done when there are any that nobody else has",
+                ),
         )
         .next_help_heading("Settings");
     command.args(KEYS.iter().map(|key| {

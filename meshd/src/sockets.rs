@@ -31,17 +31,15 @@ impl Sockets {
     /// [`ListenError`] names the key of the configuration that cannot be had.
     pub fn open(config: &Config) -> Result<Self, ListenError> {
         let server = &config.server;
-        let grpc = SocketAddr::new(server.address, server.grpc_port);
-        let http = SocketAddr::new(server.address, server.http_port);
         let admin = SocketAddr::new(config.admin.address, config.admin.port);
         Ok(Self {
-            grpc: listen::tcp("server.grpc_port", grpc)?,
+            grpc: listen::tcp("server.grpc_port", server.grpc_bind())?,
             grpc_socket: server
                 .grpc_socket
                 .as_deref()
                 .map(UnixSocket::bind)
                 .transpose()?,
-            http: listen::tcp("server.http_port", http)?,
+            http: listen::tcp("server.http_port", server.http_bind())?,
             admin: listen::tcp("admin.port", admin)?,
             mesh: (config.mesh.mode() == MeshMode::On)
                 .then(|| MeshSocket::bind(&config.mesh))

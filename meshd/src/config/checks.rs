@@ -53,8 +53,7 @@ pub(super) fn contradictions(config: &Config) -> Vec<(&'static str, String)> {
         ));
     }
 
-    let grpc = SocketAddr::new(server.address, server.grpc_port);
-    let http = SocketAddr::new(server.address, server.http_port);
+    let (grpc, http) = (server.grpc_bind(), server.http_bind());
     let admin = SocketAddr::new(admin.address, admin.port);
     if collide(grpc, http) {
         found.push((

@@ -5,14 +5,16 @@ use std::ffi::OsString;
 use hivemind_shared::yaml::{Problem, closest};
 
 use super::origin::Origin;
+use super::ratelimit_env;
 use super::schema::{KEYS, Key};
 use super::setting::Value;
 
 /// What every variable of ours begins with.
 const PREFIX: &str = "HIVEMIND_";
 
-/// Variables with the prefix that are not for meshd: the tests and the demo look for Envoy here.
-const OTHERS: [&str; 1] = ["HIVEMIND_ENVOY"];
+/// Variables with the prefix that are no keys: the tests and the demo look for Envoy in the first, the
+/// second says whether a layer below is read.
+const OTHERS: [&str; 2] = ["HIVEMIND_ENVOY", ratelimit_env::SWITCH];
 
 /// What the environment sets, and what is wrong or odd about it.
 #[derive(Debug, Default)]

@@ -1,5 +1,5 @@
-//! Puts the layers together: a flag wins over the environment, the environment over the service
-//! file, and the file over the defaults. All problems of all layers are found in one go.
+//! Puts the layers together: a flag wins over the environment, the environment over the variables of
+//! envoyproxy/ratelimit where those are read, they over the service file, and the file over the defaults. All problems of all layers are found in one go.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use super::file::FileLayer;
 use super::origin::Origin;
 use super::schema::{KEYS, Key};
 use super::setting::Value;
-use super::{Config, checks, environment};
+use super::{Config, checks, environment, ratelimit_env};
 
 /// Where a configuration comes from.
 #[derive(Debug, Default)]
@@ -23,6 +23,9 @@ pub struct Sources {
     pub environment: Vec<(OsString, OsString)>,
     /// The flags that were given, with their values.
     pub flags: Vec<(&'static Key, String)>,
+    /// Whether the environment variables of envoyproxy/ratelimit are read; when it is not said, the
+    /// environment decides.
+    pub ratelimit_env: Option<bool>,
 }
 
 /// A configuration that holds together, and how it came about.
@@ -63,9 +66,10 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
     } else {
         Some(FileLayer::read(&sources.file, &mut problems))
     };
-    let environment = environment::read(&sources.environment);
-    warnings.extend(environment.warnings);
-    problems.extend(environment.problems);
+    let layers = [
+        ratelimit_env::read(&sources.environment, sources.ratelimit_env),
+        environment::read(&sources.environment),
+    ];
 
     let from_file = file.iter().flat_map(|layer| {
         layer.assignments.iter().map(|assignment| Assignment {
@@ -75,15 +79,18 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
             span: Some(assignment.span),
         })
     });
-    let from_environment = environment
-        .assignments
-        .into_iter()
-        .map(|(key, value, origin)| Assignment {
+    let mut from_environment = Vec::new();
+    for layer in layers {
+        warnings.extend(layer.warnings);
+        problems.extend(layer.problems);
+        let assignments = layer.assignments.into_iter();
+        from_environment.extend(assignments.map(|(key, value, origin)| Assignment {
             key,
             value,
             origin,
             span: None,
-        });
+        }));
+    }
     let from_flags = sources.flags.into_iter().map(|(key, text)| Assignment {
         key,
         value: Value::Text(text),
@@ -184,6 +191,7 @@ mod tests {
                     )
                 })
                 .collect(),
+            ratelimit_env: None,
         })
     }
 

@@ -14,12 +14,13 @@ mod origin;
 mod pairs;
 mod peer;
 mod print;
+mod ratelimit_env;
 pub mod schema;
 mod setting;
 mod types;
 mod xds;
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -100,6 +101,8 @@ impl From<&Region> for RegionOptions {
 pub struct Server {
     /// Address both ports listen on.
     pub address: IpAddr,
+    /// Address the HTTP port listens on, where it is another one.
+    pub http_address: Option<IpAddr>,
     /// Port of the Rate Limit Service (gRPC); 0 picks a free one.
     pub grpc_port: u16,
     /// Unix socket with the same service; none by default.
@@ -131,6 +134,18 @@ pub struct Server {
     pub workers: u16,
     /// How long calls in flight may take to finish when meshd stops.
     pub drain_timeout: Duration,
+}
+
+impl Server {
+    /// Where the Rate Limit Service listens.
+    pub fn grpc_bind(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.grpc_port)
+    }
+
+    /// Where the HTTP endpoints beside it are.
+    pub fn http_bind(&self) -> SocketAddr {
+        SocketAddr::new(self.http_address.unwrap_or(self.address), self.http_port)
+    }
 }
 
 /// `admin`: what operators look at.
@@ -214,6 +229,7 @@ impl Config {
             },
             server: Server {
                 address: any,
+                http_address: None,
                 grpc_port: 8081,
                 grpc_socket: None,
                 tls_cert_file: None,

@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 66] = [
+pub static KEYS: [Key; 67] = [
     key!(
         node.name,
         "NAME",
@@ -142,6 +142,11 @@ pub static KEYS: [Key; 66] = [
         server.http_port,
         "PORT",
         "Port of the HTTP endpoints; 0 picks a free one"
+    ),
+    key!(
+        server.http_address,
+        "ADDRESS",
+        "Address of the HTTP port [default: server.address]"
     ),
     key!(
         server.workers,

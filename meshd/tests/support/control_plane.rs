@@ -1,6 +1,8 @@
 //! A management server that speaks xDS for real, and behaves as go-control-plane does: whoever names
 //! another version than the newest is sent the newest at once, also right after having refused it.
 
+#![allow(dead_code, reason = "every test file uses its own part")]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};

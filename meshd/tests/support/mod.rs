@@ -101,11 +101,16 @@ impl Site {
 
     /// Starts meshd with more arguments and waits until it is ready.
     pub(crate) fn start_with(&self, arguments: &[&str]) -> Meshd {
+        self.start_command(self.command(arguments))
+    }
+
+    /// Starts a meshd that was put together with [`Site::command`] or otherwise, and waits until it is
+    /// ready.
+    pub(crate) fn start_command(&self, mut command: Command) -> Meshd {
         let ports_file = self.path("ports.json");
         let _ = fs::remove_file(&ports_file);
         let log = self.path("log");
-        let process = self
-            .command(arguments)
+        let process = command
             .arg("--ports-file")
             .arg(&ports_file)
             .stderr(fs::File::create(&log).expect("a log file"))

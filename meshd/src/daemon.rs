@@ -27,7 +27,7 @@ use crate::server::accept::GrpcListeners;
 use crate::server::admin::Admin;
 use crate::server::connection::ConnectionSettings;
 use crate::server::health::{Health, State};
-use crate::server::metrics::Metrics;
+use crate::server::metrics::{self, Metrics};
 use crate::server::tls::{self, Tls};
 use crate::server::workers::Workers;
 use crate::server::{Extras, RateLimit, Reflection, Services, admin, grpc_health, http};
@@ -215,9 +215,12 @@ fn serve(
             http::router(
                 health.clone(),
                 RateLimit::new(owner.decider(), extras),
-                metrics,
+                metrics.clone(),
             ),
         )?;
+        if let Some(listener) = sockets.metrics {
+            spawn_http(listener, metrics::router(metrics))?;
+        }
         spawn_http(sockets.admin, admin::router(endpoints))?;
         owner.set_admin_address(admin_address);
 
@@ -228,6 +231,7 @@ fn serve(
             grpc = ports.grpc,
             http = ports.http,
             admin = ports.admin,
+            metrics = ports.metrics,
             mesh = ports.mesh,
             "meshd is ready"
         );

@@ -1,7 +1,6 @@
 //! The file that tells which ports were chosen.
 
 use std::io;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -15,6 +14,8 @@ pub struct Ports {
     pub http: u16,
     /// For operators.
     pub admin: u16,
+    /// `/metrics` alone; `null` when there is no such port.
+    pub metrics: Option<u16>,
     /// UDP, for peers; `null` when the mesh is off.
     pub mesh: Option<u16>,
 }
@@ -28,21 +29,6 @@ pub struct PortsFileError {
 }
 
 impl Ports {
-    /// The ports of these addresses.
-    pub fn of(
-        grpc: SocketAddr,
-        http: SocketAddr,
-        admin: SocketAddr,
-        mesh: Option<SocketAddr>,
-    ) -> Self {
-        Self {
-            grpc: grpc.port(),
-            http: http.port(),
-            admin: admin.port(),
-            mesh: mesh.map(|mesh| mesh.port()),
-        }
-    }
-
     /// Writes the file in one step: whoever waits for it never sees half of it.
     ///
     /// # Errors
@@ -74,6 +60,7 @@ mod tests {
         grpc: 1,
         http: 2,
         admin: 3,
+        metrics: Some(5),
         mesh: Some(4),
     };
 
@@ -85,7 +72,7 @@ mod tests {
         PORTS.write(&path).unwrap();
         assert_eq!(
             std::fs::read_to_string(&path).unwrap(),
-            "{\"grpc\":1,\"http\":2,\"admin\":3,\"mesh\":4}\n"
+            "{\"grpc\":1,\"http\":2,\"admin\":3,\"metrics\":5,\"mesh\":4}\n"
         );
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     }

@@ -19,6 +19,8 @@ pub struct Sockets {
     pub http: TcpListener,
     /// For operators.
     pub admin: TcpListener,
+    /// For scrapers alone, where there is such a port.
+    pub metrics: Option<TcpListener>,
     /// For peers; none when the mesh is off.
     pub mesh: Option<MeshSocket>,
 }
@@ -41,6 +43,11 @@ impl Sockets {
                 .transpose()?,
             http: listen::tcp("server.http_port", server.http_bind())?,
             admin: listen::tcp("admin.port", admin)?,
+            metrics: config
+                .metrics
+                .bind
+                .map(|address| listen::tcp("metrics.bind", address))
+                .transpose()?,
             mesh: (config.mesh.mode() == MeshMode::On)
                 .then(|| MeshSocket::bind(&config.mesh))
                 .transpose()?,
@@ -53,11 +60,13 @@ impl Sockets {
     ///
     /// When the operating system does not tell, which it always does.
     pub fn ports(&self) -> io::Result<Ports> {
-        Ok(Ports::of(
-            self.grpc.local_addr()?,
-            self.http.local_addr()?,
-            self.admin.local_addr()?,
-            self.mesh.as_ref().map(MeshSocket::local_address),
-        ))
+        let port = |listener: &TcpListener| listener.local_addr().map(|address| address.port());
+        Ok(Ports {
+            grpc: port(&self.grpc)?,
+            http: port(&self.http)?,
+            admin: port(&self.admin)?,
+            metrics: self.metrics.as_ref().map(port).transpose()?,
+            mesh: self.mesh.as_ref().map(|mesh| mesh.local_address().port()),
+        })
     }
 }

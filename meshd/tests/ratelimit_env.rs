@@ -140,10 +140,10 @@ async fn the_deployment_of_envoy_gateway_starts_meshd_with_the_rules_it_serves()
         .await
         .expect("meshd accepts connections");
     assert_eq!(admitted(&mut Client::new(channel), "ann", 5).await, 3);
-    let metrics = meshd.http("/metrics").1;
+    let scraped = meshd.metrics("/metrics").1;
     assert!(
-        metrics.contains("ratelimit_service_rate_limit_over_limit"),
-        "{metrics}"
+        scraped.contains("ratelimit_service_rate_limit_over_limit"),
+        "{scraped}"
     );
 }
 

@@ -70,6 +70,20 @@ pub(super) fn contradictions(config: &Config) -> Vec<(&'static str, String)> {
         }
     }
 
+    if let Some(metrics) = config.metrics.bind {
+        let others = [
+            (grpc, "server.grpc_port"),
+            (http, "server.http_port"),
+            (admin, "admin.port"),
+        ];
+        for (taken, key) in others {
+            if collide(metrics, taken) {
+                let message = format!("{metrics} cannot be listened on beside {key}, {taken}");
+                found.push(("metrics.bind", message));
+            }
+        }
+    }
+
     found.extend(of_headers(&config.rate_limiting));
     found.extend(of_xds(config));
     found.extend(of_tls(server));
@@ -308,6 +322,7 @@ mod tests {
             config.region.label_bytes = 5;
             config.server.http_port = config.server.grpc_port;
             config.admin.port = config.server.grpc_port;
+            config.metrics.bind = Some(config.server.grpc_bind());
             config.server.max_connection_age = Duration::MAX;
             config.server.max_connection_age_grace = Duration::MAX;
             config.server.keepalive_interval = Duration::from_millis(1);
@@ -329,7 +344,7 @@ mod tests {
             config.xds.backoff_initial = Duration::ZERO;
             config.xds.max_message_bytes = 0;
         });
-        assert_eq!(found.len(), 27, "{found:?}");
+        assert_eq!(found.len(), 30, "{found:?}");
         assert!(
             found
                 .iter()

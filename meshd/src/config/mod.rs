@@ -200,6 +200,8 @@ impl RateLimiting {
 /// `metrics`: what `/metrics` shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Metrics {
+    /// Where `/metrics` is served besides the HTTP port and the admin port; nowhere by default.
+    pub bind: Option<SocketAddr>,
     /// Whether numbers of rules are shown under the names of envoyproxy/ratelimit as well.
     pub ratelimit_compat: bool,
 }

@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 67] = [
+pub static KEYS: [Key; 68] = [
     key!(
         node.name,
         "NAME",
@@ -280,6 +280,11 @@ pub static KEYS: [Key; 67] = [
         xds.max_message_bytes,
         "BYTES",
         "Largest set of rules that is taken"
+    ),
+    key!(
+        metrics.bind,
+        "ADDRESS:PORT",
+        "Serves /metrics here as well, beside the HTTP port and the admin port"
     ),
     key!(
         metrics.ratelimit_compat,

@@ -139,6 +139,8 @@ pub(crate) struct Ports {
     pub(crate) grpc: u16,
     pub(crate) http: u16,
     pub(crate) admin: u16,
+    /// None when there is none for metrics alone.
+    pub(crate) metrics: Option<u16>,
     /// None when the mesh is off.
     pub(crate) mesh: Option<u16>,
 }
@@ -156,6 +158,7 @@ impl Ports {
             grpc: port("grpc"),
             http: port("http"),
             admin: port("admin"),
+            metrics: (!ports["metrics"].is_null()).then(|| port("metrics")),
             mesh: (!ports["mesh"].is_null()).then(|| port("mesh")),
         }
     }
@@ -221,6 +224,11 @@ impl Meshd {
     /// GETs a path of the HTTP port: the status and the body.
     pub(crate) fn http(&self, path: &str) -> (u16, String) {
         get(self.ports.http, path)
+    }
+
+    /// GETs a path of the port for metrics alone: the status and the body.
+    pub(crate) fn metrics(&self, path: &str) -> (u16, String) {
+        get(self.ports.metrics.expect("a port for metrics"), path)
     }
 
     /// POSTs a document to `/json`: the status and the body.

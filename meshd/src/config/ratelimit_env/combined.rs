@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::reading::boolean;
-use super::table::SERVER_TLS;
+use super::table::{METRICS_BIND, PROMETHEUS, PROMETHEUS_ADDRESS, SERVER_TLS};
 use super::variables::Variables;
 
 /// A value for one of our keys, and the variables it comes from.
@@ -23,7 +23,10 @@ pub(super) struct Wrong {
 
 /// Everything that is made of several variables.
 pub(super) fn all(variables: &Variables<'_>) -> (Vec<Combined>, Vec<Wrong>) {
-    let mut made: Vec<Combined> = config_path(variables).into_iter().collect();
+    let mut made: Vec<Combined> = config_path(variables)
+        .into_iter()
+        .chain(metrics_bind(variables))
+        .collect();
     let mut wrong: Vec<Wrong> = server_tls(variables).into_iter().collect();
     match require_initial_config(variables) {
         Ok(combined) => made.extend(combined),
@@ -62,6 +65,18 @@ fn config_path(variables: &Variables<'_>) -> Option<Combined> {
         key: "rate_limiting.config_path",
         value: path.to_string_lossy().trim_end_matches('/').to_owned(),
         variables: given,
+    })
+}
+
+/// Where the exporter for Prometheus listens when it is on and nothing else is said. A switch that is
+/// wrong is reported where it is read.
+fn metrics_bind(variables: &Variables<'_>) -> Option<Combined> {
+    let is_on = variables.get(PROMETHEUS).and_then(boolean)?;
+    let is_by_default = is_on && variables.get(PROMETHEUS_ADDRESS).is_none();
+    is_by_default.then(|| Combined {
+        key: METRICS_BIND,
+        value: "0.0.0.0:9090".to_owned(),
+        variables: vec![PROMETHEUS],
     })
 }
 
@@ -174,6 +189,17 @@ mod tests {
             let expected = ("rate_limiting.require_initial_config", required.to_owned());
             assert_eq!(made(pairs), [expected], "{pairs:?}");
         }
+    }
+
+    #[test]
+    fn the_exporter_listens_where_it_did_when_nothing_is_said() {
+        let by_default = ("metrics.bind", "0.0.0.0:9090".to_owned());
+        assert_eq!(made(&[("USE_PROMETHEUS", "true")]), [by_default]);
+        assert_eq!(made(&[("USE_PROMETHEUS", "false")]), []);
+        assert_eq!(
+            made(&[("USE_PROMETHEUS", "true"), ("PROMETHEUS_ADDR", ":1")]),
+            []
+        );
     }
 
     #[test]

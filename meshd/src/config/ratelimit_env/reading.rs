@@ -20,6 +20,8 @@ pub(super) enum Reading {
     Source,
     /// An IP address, or `localhost`.
     Address,
+    /// An address and port; without an address, all of them.
+    Bind,
     /// `name:value,name:value`; the values may be secret.
     Headers,
     /// A number of bytes; 0 is what gRPC takes without being told, 4 MiB.
@@ -38,6 +40,7 @@ impl Reading {
             Self::LogFormat => Some(log_format(value).to_owned()),
             Self::Source => source(value).map(str::to_owned),
             Self::Address => Some(address(value).to_owned()),
+            Self::Bind => Some(bind(value)),
             Self::Headers => headers(value),
         };
         read.ok_or_else(|| match self {
@@ -56,7 +59,7 @@ impl Reading {
             Self::Source => "FILE or GRPC_XDS_SOTW",
             Self::Headers => "a list of name:value",
             // These take any text; the key itself says what is wrong with it.
-            Self::Text | Self::Size | Self::LogFormat | Self::Address => "a text",
+            Self::Text | Self::Size | Self::LogFormat | Self::Address | Self::Bind => "a text",
         }
     }
 }
@@ -145,6 +148,14 @@ fn address(value: &str) -> &str {
     }
 }
 
+fn bind(value: &str) -> String {
+    match value.rsplit_once(':') {
+        Some(("", port)) => format!("0.0.0.0:{port}"),
+        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
+        _ => value.to_owned(),
+    }
+}
+
 fn headers(value: &str) -> Option<String> {
     let pairs = value.split(',').map(|pair| {
         let (name, value) = pair.split_once(':')?;
@@ -217,6 +228,13 @@ mod tests {
     fn addresses_may_be_bracketed_or_localhost() {
         for (written, read) in [("[::]", "::"), ("localhost", "127.0.0.1"), ("::1", "::1")] {
             assert_eq!(Reading::Address.read(written).as_deref(), Ok(read));
+        }
+        for (written, read) in [
+            (":9090", "0.0.0.0:9090"),
+            ("localhost:1", "127.0.0.1:1"),
+            ("[::]:1", "[::]:1"),
+        ] {
+            assert_eq!(Reading::Bind.read(written).as_deref(), Ok(read));
         }
     }
 }

@@ -39,11 +39,20 @@ const fn tls(variable: &'static str, key: &'static str, switch: &'static str) ->
 /// What turns TLS on at the gRPC port.
 pub(super) const SERVER_TLS: &str = "GRPC_SERVER_USE_TLS";
 
+/// What turns the exporter for Prometheus on.
+pub(super) const PROMETHEUS: &str = "USE_PROMETHEUS";
+
+/// Where it listens.
+pub(super) const PROMETHEUS_ADDRESS: &str = "PROMETHEUS_ADDR";
+
+/// The same as a key of ours.
+pub(super) const METRICS_BIND: &str = "metrics.bind";
+
 /// What turns TLS on towards the management server.
 const XDS_TLS: &str = "CONFIG_GRPC_XDS_SERVER_USE_TLS";
 
 /// Variables that are one of our keys each.
-pub(super) const EQUALS: [Equal; 37] = [
+pub(super) const EQUALS: [Equal; 38] = [
     equal("GRPC_HOST", "server.address", Reading::Address),
     equal("GRPC_PORT", "server.grpc_port", Reading::Text),
     equal("GRPC_UDS", "server.grpc_socket", Reading::Text),
@@ -152,11 +161,13 @@ pub(super) const EQUALS: [Equal; 37] = [
         "xds.max_message_bytes",
         Reading::Size,
     ),
-    equal(
-        "USE_PROMETHEUS",
-        "metrics.ratelimit_compat",
-        Reading::Boolean,
-    ),
+    equal(PROMETHEUS, "metrics.ratelimit_compat", Reading::Boolean),
+    Equal {
+        variable: PROMETHEUS_ADDRESS,
+        key: METRICS_BIND,
+        reading: Reading::Bind,
+        only_with: Some(PROMETHEUS),
+    },
 ];
 
 /// Variables several of which make one of our keys; what they make is in [`super::combined`].
@@ -229,7 +240,7 @@ pub(super) const WITHOUT_EQUAL: [Group; 8] = [
             "PROMETHEUS_*",
             "GOSTATS_*",
         ],
-        reason: "numbers are at /metrics on the HTTP port and on the admin port",
+        reason: "numbers are at /metrics, on the HTTP port and on the admin port",
     },
     Group {
         names: &["TRACING_*", "OTEL_*"],

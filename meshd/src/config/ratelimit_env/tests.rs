@@ -127,6 +127,7 @@ fn the_variables_of_envoy_gateway_give_a_server_of_its_rules() {
     assert_eq!(server.tls_key_file, path("/certs/tls.key"));
     assert_eq!(server.tls_client_ca_file, None);
     assert!(metrics.ratelimit_compat);
+    assert_eq!(metrics.bind.unwrap().to_string(), "0.0.0.0:19001");
 
     let warnings = loaded.warnings.join("\n");
     assert!(

@@ -15,7 +15,8 @@ use hivemind_shared::clock::ManualClock;
 use hivemind_shared::decision::{Code, DecideError, Decision, Limiter};
 use hivemind_shared::descriptor::{Descriptor, Entry};
 use hivemind_shared::region::{
-    AttachError, LoadRulesError, Opened, OwnError, OwnedRegion, Region, RegionOptions, RegionView,
+    AttachError, LoadRulesError, Opened, OwnError, OwnedRegion, Region, RegionLock, RegionOptions,
+    RegionView,
 };
 use support::{Place, ask, rules, small};
 
@@ -108,6 +109,50 @@ fn a_restarted_owner_goes_on_with_the_counters_and_the_actor_id() {
         0
     );
     assert!(attached.region().is_current(&place.region()));
+}
+
+#[test]
+fn a_right_that_is_shared_is_never_free_while_it_changes_hands() {
+    let place = Place::new();
+    let mut first = own(&place);
+    let id = first.region().region_id();
+    let shared = first.share_lock().unwrap().unwrap();
+    first.let_go();
+    assert!(
+        first.share_lock().unwrap().is_none(),
+        "left is left for good"
+    );
+    let taken = RegionLock::take(&place.region(), 0o600);
+    assert!(matches!(taken, Err(OwnError::Owned { .. })), "{taken:?}");
+
+    let lock = RegionLock::of_shared(shared, &place.region())
+        .unwrap()
+        .unwrap();
+    let (second, opened) = OwnedRegion::open_locked(lock, &small()).unwrap();
+    assert_eq!(opened, Opened::Resumed);
+    assert_eq!(second.region().region_id(), id);
+    drop(first);
+    let taken = RegionLock::take(&place.region(), 0o600);
+    assert!(matches!(taken, Err(OwnError::Owned { .. })), "{taken:?}");
+    drop(second);
+    assert!(RegionLock::take(&place.region(), 0o600).is_ok());
+}
+
+#[test]
+fn a_handle_without_the_right_or_of_another_file_is_none() {
+    let place = Place::new();
+    let owned = own(&place);
+    let plain = fs::File::open(place.region()).unwrap();
+    let refused = RegionLock::of_shared(plain.into(), &place.region());
+    assert!(
+        matches!(refused, Err(OwnError::Owned { .. })),
+        "{refused:?}"
+    );
+
+    let shared = owned.share_lock().unwrap().unwrap();
+    fs::remove_file(place.region()).unwrap();
+    let other = RegionLock::of_shared(shared, &place.region()).unwrap();
+    assert!(other.is_none(), "{other:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod error;
 mod labels;
 pub mod layout;
+mod lock;
 mod mapping;
 mod owner;
 mod rules_area;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 pub use error::{AttachError, LoadRulesError, OwnError, PublishError};
 pub use labels::Label;
 use layout::{Header, LAYOUT_VERSION, Layout, MAGIC, READY, Shape};
+pub use lock::RegionLock;
 use mapping::Mapping;
 pub use owner::{Opened, OwnedRegion};
 pub(crate) use stats::Hits;

@@ -1,15 +1,17 @@
 //! Owning a region: one daemon at a time creates it, publishes rules and says it is alive.
 
 use std::collections::HashSet;
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{OwnError, PublishError};
 use super::layout::{Layout, MAGIC};
+use super::lock::RegionLock;
 use super::mapping::Mapping;
 use super::view::{FileIdentity, RegionView};
 use super::{Identity, Region, RegionOptions, rules_area, write_header};
@@ -34,8 +36,8 @@ pub enum Opened {
 #[derive(Debug)]
 pub struct OwnedRegion {
     region: Arc<Region>,
-    // Held for its lock.
-    _lock: Option<File>,
+    /// None for a region in memory, and once the right was left to another process.
+    lock: Option<RegionLock>,
     path: PathBuf,
 }
 
@@ -47,55 +49,88 @@ impl OwnedRegion {
     /// # Errors
     /// [`OwnError`]: owned by somebody else, no room, impossible sizes, or refused by the system.
     pub fn open(path: &Path, options: &RegionOptions) -> Result<(Self, Opened), OwnError> {
-        let layout = Layout::of(options.shape()).ok_or(OwnError::Shape {
-            max_keys: options.max_keys,
-            label_bytes: options.label_bytes,
-            rules_bytes: options.rules_bytes,
-        })?;
-        let (lock, fresh) = lock(path, options.mode)?;
+        let layout = lay_out(options)?;
+        Self::open_laid_out(RegionLock::take(path, options.mode)?, options, &layout)
+    }
+
+    /// As [`Self::open`], with the right to own the region in hand already.
+    ///
+    /// # Errors
+    /// [`OwnError`]: no room, impossible sizes, or refused by the system.
+    pub fn open_locked(
+        lock: RegionLock,
+        options: &RegionOptions,
+    ) -> Result<(Self, Opened), OwnError> {
+        let layout = lay_out(options)?;
+        Self::open_laid_out(lock, options, &layout)
+    }
+
+    fn open_laid_out(
+        lock: RegionLock,
+        options: &RegionOptions,
+        layout: &Layout,
+    ) -> Result<(Self, Opened), OwnError> {
+        let path = lock.path().to_owned();
+        let fresh = lock.is_fresh()?;
         if !fresh {
-            refuse_foreign(&lock, path)?;
+            refuse_foreign(lock.file(), &path)?;
         }
         let resumed = if fresh {
             Err(None)
         } else {
-            resume(&lock, path, options, &layout).map_err(Some)
+            resume(lock.file(), &path, options, layout).map_err(Some)
         };
         let (region, lock, opened) = match resumed {
             Ok(region) => (region, lock, Opened::Resumed),
             Err(reason) => {
-                let (region, file) = create(path, options, &layout)?;
+                let (region, file) = create(&path, options, layout)?;
                 if reason.is_some() {
-                    mark_replaced(&lock, path);
+                    mark_replaced(lock.file(), &path);
                 }
                 let opened = match reason {
                     None => Opened::Created,
                     Some(reason) => Opened::Replaced { reason },
                 };
-                (region, file, opened)
+                (region, RegionLock::held(file, &path), opened)
             }
         };
         let owned = Self {
             region: Arc::new(region),
-            _lock: Some(lock),
-            path: path.to_owned(),
+            lock: Some(lock),
+            path,
         };
-        // Relaxed: for people.
-        let pid = u64::from(std::process::id());
-        owned
-            .region
-            .raw_header()
-            .owner_pid
-            .store(pid, Ordering::Relaxed);
+        owned.sign();
         // What an earlier run left there is closed by now.
         owned.set_admin_address(None);
         Ok((owned, opened))
     }
 
+    /// Says that this process is the owner.
+    pub fn sign(&self) {
+        let pid = u64::from(std::process::id());
+        // Relaxed: for people.
+        let header = self.region.raw_header();
+        header.owner_pid.store(pid, Ordering::Relaxed);
+    }
+
+    /// A second handle on the right to own the region, for the process that is to own it next: the right
+    /// lasts until both are gone. `None` for a region in memory, or when the right was left already.
+    ///
+    /// # Errors
+    /// When there are no more file descriptors.
+    pub fn share_lock(&self) -> io::Result<Option<OwnedFd>> {
+        self.lock.as_ref().map(RegionLock::share).transpose()
+    }
+
+    /// Leaves the right to own the region to the process that shares it. Counting in it goes on.
+    pub fn let_go(&mut self) {
+        self.lock = None;
+    }
+
     pub(super) fn anonymous(region: Arc<Region>) -> Self {
         Self {
             region,
-            _lock: None,
+            lock: None,
             path: PathBuf::new(),
         }
     }
@@ -191,63 +226,12 @@ impl OwnedRegion {
     }
 }
 
-/// Opens the file and takes its lock; says whether it was made just now.
-fn lock(path: &Path, mode: u32) -> Result<(File, bool), OwnError> {
-    let failed = |action| {
-        move |source| OwnError::Io {
-            action,
-            path: path.to_owned(),
-            source,
-        }
-    };
-    // Once more when the file was replaced between opening and locking it.
-    for _ in 0..16 {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(mode)
-            // Opening a device or a FIFO must neither wait nor do anything.
-            .custom_flags(i32::from_ne_bytes(
-                rustix::fs::OFlags::NONBLOCK.bits().to_ne_bytes(),
-            ))
-            .open(path)
-            .map_err(failed("open"))?;
-        // A FIFO or a device has no length either and would pass for a file made just now.
-        if !file.metadata().map_err(failed("examine"))?.is_file() {
-            return Err(OwnError::Foreign {
-                path: path.to_owned(),
-            });
-        }
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(OwnError::Owned {
-                    path: path.to_owned(),
-                    pid: owner_pid(&file, path),
-                });
-            }
-            Err(TryLockError::Error(source)) => return Err(failed("lock")(source)),
-        }
-        let metadata = file.metadata().map_err(failed("examine"))?;
-        let still_there = std::fs::metadata(path)
-            .is_ok_and(|there| FileIdentity::of(&there) == FileIdentity::of(&metadata));
-        if still_there {
-            let fresh = metadata.len() == 0;
-            return Ok((file, fresh));
-        }
-    }
-    Err(OwnError::Io {
-        action: "lock",
-        path: path.to_owned(),
-        source: io::Error::other("the file is being replaced again and again"),
+fn lay_out(options: &RegionOptions) -> Result<Layout, OwnError> {
+    Layout::of(options.shape()).ok_or(OwnError::Shape {
+        max_keys: options.max_keys,
+        label_bytes: options.label_bytes,
+        rules_bytes: options.rules_bytes,
     })
-}
-
-fn owner_pid(file: &File, path: &Path) -> Option<u64> {
-    let view = RegionView::of_file(file, path, Mapping::read_only).ok()?;
-    Some(view.owner_pid()).filter(|&pid| pid != 0)
 }
 
 /// Leaves a file alone that is no region of any version: the path may be a mistake.

@@ -1,0 +1,130 @@
+//! The right to own the region: a lock on its file, which the kernel takes back from a process that dies.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::error::OwnError;
+use super::mapping::Mapping;
+use super::view::{FileIdentity, RegionView};
+
+/// How often to start over when the file was replaced between opening and locking it.
+const ATTEMPTS_MAX: u32 = 16;
+
+/// The right to own the region at a path, as long as this lives.
+#[derive(Debug)]
+pub struct RegionLock {
+    file: File,
+    path: PathBuf,
+}
+
+impl RegionLock {
+    /// Takes the right to the region at `path`. Where there is no file, an empty one of this `mode` is
+    /// made, for the lock.
+    ///
+    /// # Errors
+    /// [`OwnError`]: owned by somebody else, no file, or refused by the system.
+    pub fn take(path: &Path, mode: u32) -> Result<Self, OwnError> {
+        let failed = |action| failed(path, action);
+        for _ in 0..ATTEMPTS_MAX {
+            let file = OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(mode)
+                // Opening a device or a FIFO must neither wait nor do anything.
+                .custom_flags(i32::from_ne_bytes(
+                    rustix::fs::OFlags::NONBLOCK.bits().to_ne_bytes(),
+                ))
+                .open(path)
+                .map_err(failed("open"))?;
+            // A FIFO or a device has no length either and would pass for a file made just now.
+            if !file.metadata().map_err(failed("examine"))?.is_file() {
+                return Err(OwnError::Foreign {
+                    path: path.to_owned(),
+                });
+            }
+            if let Some(lock) = Self::lock(file, path)? {
+                return Ok(lock);
+            }
+        }
+        Err(failed("lock")(io::Error::other(
+            "the file is being replaced again and again",
+        )))
+    }
+
+    /// The right to the region at `path` that another process shares by handing over `handle`, which
+    /// comes from [`Self::share`]. `None` when it is about another file than the one there.
+    ///
+    /// # Errors
+    /// [`OwnError`]: the handle has no lock and somebody else has, or refused by the system.
+    pub fn of_shared(handle: OwnedFd, path: &Path) -> Result<Option<Self>, OwnError> {
+        // Locking again what is locked through this very handle changes nothing.
+        Self::lock(File::from(handle), path)
+    }
+
+    /// Of a file that was locked already.
+    pub(super) fn held(file: File, path: &Path) -> Self {
+        Self {
+            file,
+            path: path.to_owned(),
+        }
+    }
+
+    /// Locks an open file; `None` when it is not the one at `path` any more.
+    fn lock(file: File, path: &Path) -> Result<Option<Self>, OwnError> {
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(OwnError::Owned {
+                    path: path.to_owned(),
+                    pid: owner_pid(&file, path),
+                });
+            }
+            Err(TryLockError::Error(source)) => return Err(failed(path, "lock")(source)),
+        }
+        let metadata = file.metadata().map_err(failed(path, "examine"))?;
+        let is_there = std::fs::metadata(path)
+            .is_ok_and(|there| FileIdentity::of(&there) == FileIdentity::of(&metadata));
+        Ok(is_there.then(|| Self::held(file, path)))
+    }
+
+    /// A second handle on the same right, to hand to another process: it lasts until both are gone.
+    ///
+    /// # Errors
+    /// When there are no more file descriptors.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        self.file.try_clone().map(OwnedFd::from)
+    }
+
+    /// Where the region is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) const fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether there is nothing in the file yet.
+    pub(super) fn is_fresh(&self) -> Result<bool, OwnError> {
+        let metadata = self.file.metadata();
+        Ok(metadata.map_err(failed(&self.path, "examine"))?.len() == 0)
+    }
+}
+
+fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> OwnError {
+    move |source| OwnError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn owner_pid(file: &File, path: &Path) -> Option<u64> {
+    let view = RegionView::of_file(file, path, Mapping::read_only).ok()?;
+    Some(view.owner_pid()).filter(|&pid| pid != 0)
+}

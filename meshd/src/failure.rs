@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use hivemind_shared::region::OwnError;
 use hivemind_shared::yaml::Problems;
 
+use crate::handover::predecessor::TakeoverError;
 use crate::ports_file::PortsFileError;
 use crate::region_owner::OpenError;
 use crate::server::listen::ListenError;
@@ -23,6 +24,9 @@ pub enum Failure {
     /// The region: status 69 when another meshd owns it, 65 when the rules do not fit in it, else 73.
     #[error("meshd: {0}")]
     Region(#[from] OpenError),
+    /// The meshd that owns the region did not hand over: status 69.
+    #[error("meshd: {0}")]
+    Takeover(#[from] TakeoverError),
     /// A socket: status 71.
     #[error("meshd: {0}")]
     Listen(#[from] ListenError),
@@ -50,7 +54,7 @@ impl Failure {
         let status = match self {
             Self::Config(_) => 64,
             Self::Rules(_) | Self::Region(OpenError::Publish(_)) => 65,
-            Self::Region(OpenError::Own(OwnError::Owned { .. })) => 69,
+            Self::Region(OpenError::Own(OwnError::Owned { .. })) | Self::Takeover(_) => 69,
             Self::Listen(_) | Self::System { .. } => 71,
             Self::Region(OpenError::Own(_)) | Self::PortsFile(_) => 73,
         };

@@ -3,7 +3,7 @@
 //!
 //! [`run`] is the whole program. Inside, [`daemon`] puts the parts together: [`config`] says what is
 //! wanted, [`region_owner`] has the region, [`rules_source`] brings rules into it, [`server`] answers
-//! calls, [`mesh`] shares counts with peers.
+//! calls, [`mesh`] shares counts with peers, [`handover`] brings the next meshd into this one's place.
 
 #![forbid(unsafe_code)]
 
@@ -12,11 +12,13 @@ pub mod cli;
 pub mod config;
 pub mod daemon;
 pub mod failure;
+pub mod handover;
 pub mod mesh;
 pub mod ports_file;
 pub mod region_owner;
 pub mod rules_source;
 pub mod server;
+mod serving;
 pub mod shutdown;
 mod small_file;
 pub mod sockets;

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use std::time::Duration;
 use hivemind_shared::clock::{CoarseClock, unix_time_ms};
 use hivemind_shared::decision::Limiter;
 use hivemind_shared::region::{
-    LoadRulesError, Opened, OwnError, OwnedRegion, PublishError, Region, RegionOptions,
+    LoadRulesError, Opened, OwnError, OwnedRegion, PublishError, Region, RegionLock, RegionOptions,
 };
 use hivemind_shared::rules::RuleSet;
 use tracing::{error, info, warn};
@@ -74,17 +75,20 @@ struct Owned {
     followers: Vec<Follower>,
     /// The last failure to replace a lost region, so that it is logged once.
     last_failure: Option<String>,
+    /// Whether another meshd is about to own the region: what owners write there is its own by now.
+    rests: bool,
 }
 
 impl RegionOwner {
-    /// Takes or makes the region and publishes the first rules in it; without any, those that an
-    /// earlier run left there stay in force. With a `hash_key`, which the hosts of a mesh agree on, a
-    /// region that has another one is replaced.
+    /// Resumes or makes the region, to which `lock` is the right, and publishes the first rules in it;
+    /// without any, those that an earlier run left there stay in force. With a `hash_key`, which the
+    /// hosts of a mesh agree on, a region that has another one is replaced.
     ///
     /// # Errors
     ///
-    /// When another meshd owns it, it cannot be made, or the rules do not fit.
+    /// When it cannot be made, or the rules do not fit.
     pub fn open(
+        lock: RegionLock,
         config: &config::Region,
         hash_key: Option<[u8; 16]>,
         rules: Option<RuleSet>,
@@ -94,7 +98,7 @@ impl RegionOwner {
             hash_key,
             ..RegionOptions::from(config)
         };
-        let region = open(&config.path, &options, rules.as_ref())?;
+        let region = open(lock, &options, rules.as_ref())?;
         let rules = match rules {
             Some(rules) => Some(rules),
             None => left_behind(&region),
@@ -111,6 +115,7 @@ impl RegionOwner {
                 admin: None,
                 followers: Vec::new(),
                 last_failure: None,
+                rests: false,
             }),
         })
     }
@@ -130,7 +135,9 @@ impl RegionOwner {
     /// Tells tools where the admin port is; `None` once it is closed.
     pub fn set_admin_address(&self, address: Option<SocketAddr>) {
         let mut owned = self.lock();
-        owned.region.set_admin_address(address);
+        if !owned.rests {
+            owned.region.set_admin_address(address);
+        }
         owned.admin = address;
     }
 
@@ -146,7 +153,12 @@ impl RegionOwner {
     /// When they do not fit. The published rules stay then.
     pub fn publish(&self, rules: RuleSet) -> Result<u64, PublishError> {
         let mut owned = self.lock();
-        let generation = owned.region.publish_rules(&rules)?;
+        // Should this process go on as the owner, it publishes them then.
+        let generation = if owned.rests {
+            owned.region.region().rules_generation()
+        } else {
+            owned.region.publish_rules(&rules)?
+        };
         owned.rules = Some(Arc::new(rules));
         Ok(generation)
     }
@@ -164,15 +176,73 @@ impl RegionOwner {
     /// Says that the owner is alive, and replaces the region if its file is gone.
     pub fn beat(&self) {
         let mut owned = self.lock();
+        if !owned.rests {
+            self.beat_in(&mut owned);
+        }
+    }
+
+    fn beat_in(&self, owned: &mut Owned) {
         owned.region.beat(unix_time_ms());
         if !owned.region.region().is_current(&self.path) {
-            self.replace(&mut owned);
+            self.replace(owned);
         }
+    }
+
+    /// A second handle on the right to the region, for the meshd that is to own it next; `None` once the
+    /// right was left.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system has no more file descriptors.
+    pub fn share_lock(&self) -> io::Result<Option<OwnedFd>> {
+        self.lock().region.share_lock()
+    }
+
+    /// Writes nothing in the region any more but counts: another meshd is about to own it.
+    pub fn rest(&self) {
+        self.lock().rests = true;
+    }
+
+    /// Whether another meshd owns the region, or is about to.
+    pub fn rests(&self) -> bool {
+        self.lock().rests
+    }
+
+    /// Goes on as the owner, after a [`Self::rest`] that came to nothing: writes again what the other one
+    /// may have written meanwhile, and begins another run on the mesh.
+    pub fn go_on(&self) {
+        let mut owned = self.lock();
+        owned.rests = false;
+        owned.region.sign();
+        owned.region.set_admin_address(owned.admin);
+        if let Some(rules) = owned.rules.clone()
+            && let Err(failure) = owned.region.publish_rules(&rules)
+        {
+            error!(%failure, "the rules cannot be published again: restart meshd");
+        }
+        let region = Arc::clone(owned.region.region());
+        self.beat_in(&mut owned);
+        // Otherwise the other one has put a region of its own there, and followers know by now.
+        if Arc::ptr_eq(&region, owned.region.region()) {
+            for Follower(tell) in &owned.followers {
+                tell(next_run(&owned.region));
+            }
+        }
+    }
+
+    /// Leaves the right to the region to the meshd that shares it. Calls in flight go on counting.
+    pub fn let_go(&self) {
+        let mut owned = self.lock();
+        owned.rests = true;
+        owned.region.let_go();
     }
 
     /// Makes a new region in place of one whose file was removed. Its counters went with the file.
     fn replace(&self, owned: &mut Owned) {
-        match open(&self.path, &self.options, owned.rules.as_deref()) {
+        let made = RegionLock::take(&self.path, self.options.mode)
+            .map_err(OpenError::from)
+            .and_then(|lock| open(lock, &self.options, owned.rules.as_deref()));
+        match made {
             Ok(region) => {
                 warn!(path = %self.path.display(), "the region was removed: went on with a new one");
                 self.decider.replace(limiter(&region));
@@ -209,17 +279,17 @@ impl RegionOwner {
 
 /// Opens the region and publishes rules in it, if there are any.
 fn open(
-    path: &std::path::Path,
+    lock: RegionLock,
     options: &RegionOptions,
     rules: Option<&RuleSet>,
 ) -> Result<OwnedRegion, OpenError> {
-    let (mut region, opened) = OwnedRegion::open(path, options)?;
+    let (mut region, opened) = OwnedRegion::open_locked(lock, options)?;
     let generation = match rules {
         Some(rules) => region.publish_rules(rules)?,
         None => region.region().rules_generation(),
     };
     region.beat(unix_time_ms());
-    let path = path.display();
+    let path = region.path().display();
     let max_keys = options.max_keys;
     match opened {
         Opened::Created => info!(%path, max_keys, generation, "region created"),

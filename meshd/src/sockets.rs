@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use crate::config::{Config, MeshMode};
+use crate::handover::belongings::{Belongings, Role};
 use crate::mesh::socket::MeshSocket;
 use crate::ports_file::Ports;
 use crate::server::listen::{self, ListenError, UnixSocket};
@@ -26,32 +27,70 @@ pub struct Sockets {
 }
 
 impl Sockets {
-    /// Opens all that the configuration asks for.
+    /// Opens all that the configuration asks for, and is not among what another meshd leaves.
     ///
     /// # Errors
     ///
     /// [`ListenError`] names the key of the configuration that cannot be had.
-    pub fn open(config: &Config) -> Result<Self, ListenError> {
+    pub fn open(config: &Config, left: &mut Belongings) -> Result<Self, ListenError> {
         let server = &config.server;
         let admin = SocketAddr::new(config.admin.address, config.admin.port);
+        let mut tcp = |role, key, address| match left.take_tcp(role, address) {
+            Some(listener) => Ok(listener),
+            None => listen::tcp(key, address),
+        };
         Ok(Self {
-            grpc: listen::tcp("server.grpc_port", server.grpc_bind())?,
-            grpc_socket: server
-                .grpc_socket
-                .as_deref()
-                .map(UnixSocket::bind)
-                .transpose()?,
-            http: listen::tcp("server.http_port", server.http_bind())?,
-            admin: listen::tcp("admin.port", admin)?,
+            grpc: tcp(Role::Grpc, "server.grpc_port", server.grpc_bind())?,
+            http: tcp(Role::Http, "server.http_port", server.http_bind())?,
+            admin: tcp(Role::Admin, "admin.port", admin)?,
             metrics: config
                 .metrics
                 .bind
-                .map(|address| listen::tcp("metrics.bind", address))
+                .map(|address| tcp(Role::Metrics, "metrics.bind", address))
+                .transpose()?,
+            grpc_socket: server
+                .grpc_socket
+                .as_deref()
+                .map(|path| match left.take_unix(Role::GrpcSocket, path) {
+                    Some(listener) => Ok(UnixSocket::of_shared(path, listener)),
+                    None => UnixSocket::bind(path),
+                })
                 .transpose()?,
             mesh: (config.mesh.mode() == MeshMode::On)
-                .then(|| MeshSocket::bind(&config.mesh))
+                .then(|| match left.take_udp(Role::Mesh, config.mesh.bind) {
+                    Some(socket) => MeshSocket::of_bound(socket, &config.mesh),
+                    None => MeshSocket::bind(&config.mesh),
+                })
                 .transpose()?,
         })
+    }
+
+    /// Second handles on all of them, for the next meshd.
+    ///
+    /// # Errors
+    ///
+    /// When the operating system has no more file descriptors.
+    pub fn share(&self) -> io::Result<Belongings> {
+        let mut shared = Belongings::default();
+        shared.add(Role::Grpc, &self.grpc)?;
+        shared.add(Role::Http, &self.http)?;
+        shared.add(Role::Admin, &self.admin)?;
+        if let Some(metrics) = &self.metrics {
+            shared.add(Role::Metrics, metrics)?;
+        }
+        if let Some(UnixSocket { file, listener }) = &self.grpc_socket {
+            shared.add_unix(Role::GrpcSocket, file.path(), listener)?;
+        }
+        if let Some(mesh) = &self.mesh {
+            shared.add(Role::Mesh, mesh)?;
+        }
+        Ok(shared)
+    }
+
+    /// Whether another meshd listens on the Unix socket as well.
+    pub fn shares_grpc_socket(&self) -> bool {
+        let socket = self.grpc_socket.as_ref();
+        socket.is_some_and(|socket| !socket.file.is_ours())
     }
 
     /// The ports that were chosen.

@@ -110,10 +110,10 @@ fn a_port_that_is_taken_is_status_71() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_second_meshd_says_who_owns_the_region_and_leaves() {
+async fn a_second_meshd_that_may_not_wait_says_who_owns_the_region_and_leaves() {
     let site = Site::new(RULES);
     let first = site.start();
-    let output = site.run(&[]);
+    let output = site.run(&["--region-takeover-timeout", "0s"]);
     let text = stderr(&output);
     assert_eq!(output.status.code(), Some(69), "{text}");
     assert!(text.contains(&format!("process {}", first.pid())), "{text}");
@@ -175,6 +175,9 @@ fn a_second_signal_stops_at_once() {
         meshd.log().contains("meshd stops").then_some(())
     });
     assert_eq!(meshd.http("/ready").0, 503, "unready while it drains");
+    eventually("the port of the service is closed", || {
+        std::net::TcpStream::connect(("127.0.0.1", meshd.ports.grpc)).err()
+    });
     meshd.signal(Signal::INT);
     assert_eq!(meshd.wait().code(), Some(0));
 }

@@ -59,10 +59,15 @@ impl Mesh {
         }
     }
 
-    /// Tells everybody goodbye, with the last counts.
-    pub fn leave(&mut self, now: Now, counters: &mut impl Counters, out: &mut Outbox) {
+    /// Sends every count that is not sent yet, whether it matters or not: nothing follows for a while.
+    pub fn send_all(&mut self, now: Now, counters: &mut impl Counters, out: &mut Outbox) {
         self.sweep(now, counters);
         self.broadcast(now, true, out);
+    }
+
+    /// Tells everybody goodbye, with the last counts.
+    pub fn leave(&mut self, now: Now, counters: &mut impl Counters, out: &mut Outbox) {
+        self.send_all(now, counters, out);
         let mut said = std::mem::take(&mut self.said);
         self.membership.leave(now.monotonic_us, &mut said);
         self.said = said;

@@ -81,6 +81,8 @@ pub struct Region {
     pub label_bytes: u64,
     /// Room for the compiled rules; changing it starts a new region.
     pub rules_bytes: u64,
+    /// How long a starting meshd waits for the one that owns the region to hand over; zero is not at all.
+    pub takeover_timeout: Duration,
 }
 
 impl From<&Region> for RegionOptions {
@@ -228,6 +230,7 @@ impl Config {
                 mode: FileMode::OWNER_ONLY,
                 label_bytes: region.label_bytes,
                 rules_bytes: region.rules_bytes,
+                takeover_timeout: Duration::from_secs(30),
             },
             server: Server {
                 address: any,

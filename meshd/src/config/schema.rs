@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 68] = [
+pub static KEYS: [Key; 69] = [
     key!(
         node.name,
         "NAME",
@@ -81,6 +81,11 @@ pub static KEYS: [Key; 68] = [
         region.rules_bytes,
         "BYTES",
         "Room for the compiled rules; a change starts anew"
+    ),
+    key!(
+        region.takeover_timeout,
+        "DURATION",
+        "Time to take over from a running meshd; 0s gives up at once"
     ),
     key!(
         server.address,

@@ -12,6 +12,7 @@ use hivemind_mesh::status::{PeerState, Status};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
+use crate::handover::Estate;
 use crate::region_owner::RegionRun;
 
 /// How long the thread has to answer; it looks up every few milliseconds.
@@ -28,6 +29,9 @@ pub(super) enum Command {
     KeyFile(Option<String>),
     /// Counts are in another region from now on.
     MoveTo(RegionRun),
+    /// Send nothing and take nothing in until [`Command::MoveTo`], and tell what the next one has to
+    /// know.
+    Rest(mpsc::Sender<Estate>),
     /// How is everything?
     Tell(oneshot::Sender<Arc<Status>>),
     /// Say goodbye and end.

@@ -30,6 +30,7 @@ use self::key_file::{KeyReloader, Keys};
 use self::socket::MeshSocket;
 use self::worker::{DeathNotice, Parts, Worker};
 use crate::config::Config;
+use crate::handover::Estate;
 use crate::region_owner::RegionOwner;
 use crate::rules_source::{Kick, RulesState};
 use crate::server::health::{Health, State};
@@ -60,7 +61,8 @@ struct KeyWatch {
 }
 
 impl MeshService {
-    /// Starts the mesh of the owner's region on a bound socket.
+    /// Starts the mesh of the owner's region on a bound socket. With what an earlier mesh in this region
+    /// knew, it goes on where that one stopped.
     ///
     /// # Errors
     ///
@@ -72,6 +74,7 @@ impl MeshService {
         owner: &RegionOwner,
         rules: Arc<RulesState>,
         health: &Health,
+        before: Estate,
     ) -> io::Result<Self> {
         let mesh = &config.mesh;
         let bound = socket.local_address();
@@ -100,15 +103,23 @@ impl MeshService {
             name: config.node.name.clone(),
             address,
             keys: keys.ring.clone(),
-            is_first: mesh.bootstrap_peers.is_empty(),
+            is_first: mesh.bootstrap_peers.is_empty() && before.peers.is_empty(),
+            is_joined: before.is_joined,
             run,
             rules,
             health: health.clone(),
         };
         health.update(|components| {
-            components.mesh = State::Down("waiting for a snapshot from peers".to_owned());
+            components.mesh = if before.is_joined {
+                State::Up
+            } else {
+                State::Down("waiting for a snapshot from peers".to_owned())
+            };
         });
         let (thread, ended) = spawn(socket, inbox, parts)?;
+        if !before.peers.is_empty() {
+            handle.tell(Command::Join(before.peers));
+        }
 
         let search = (!mesh.bootstrap_peers.is_empty())
             .then(|| bootstrap::start(mesh.bootstrap_peers.clone(), handle.clone()))
@@ -147,7 +158,18 @@ impl MeshService {
         }
     }
 
-    /// Says goodbye to the peers with the last counts, and ends.
+    /// Sends the last counts, and then nothing more: another meshd is about to go on under the same name
+    /// and address. Should it not come to that, [`RegionOwner::go_on`] wakes the mesh up.
+    pub fn rest(&self) -> Estate {
+        let (answer, told) = mpsc::channel();
+        self.handle.tell(Command::Rest(answer));
+        told.recv_timeout(STOP_TIMEOUT).unwrap_or_else(|_| {
+            warn!("the mesh does not rest; the next one will find its peers by itself");
+            Estate::default()
+        })
+    }
+
+    /// Says goodbye to the peers with the last counts, and ends. One that rests just ends.
     pub fn stop(self) {
         if let Some(KeyWatch { kick, thread }) = self.keys {
             drop(kick);

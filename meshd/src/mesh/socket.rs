@@ -31,13 +31,25 @@ impl MeshSocket {
     ///
     /// When the port is taken, may not be used, or the address is not one of this host.
     pub fn bind(config: &config::Mesh) -> Result<Self, ListenError> {
-        let open = || {
-            let socket = UdpSocket::bind(config.bind)?;
+        Self::open(UdpSocket::bind(config.bind), config)
+    }
+
+    /// The same with a socket that is bound already. What peers have sent to it is not lost.
+    ///
+    /// # Errors
+    ///
+    /// When the system refuses to say where it is bound, which it never does.
+    pub fn of_bound(socket: UdpSocket, config: &config::Mesh) -> Result<Self, ListenError> {
+        Self::open(Ok(socket), config)
+    }
+
+    fn open(socket: io::Result<UdpSocket>, config: &config::Mesh) -> Result<Self, ListenError> {
+        let opened = socket.and_then(|socket| {
             socket.set_nonblocking(true)?;
             let local = socket.local_addr()?;
             Ok(Self { socket, local })
-        };
-        let opened = open().map_err(|source| ListenError::Udp {
+        });
+        let opened = opened.map_err(|source| ListenError::Udp {
             address: config.bind,
             source,
         })?;

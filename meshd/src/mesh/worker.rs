@@ -10,6 +10,7 @@ use hivemind_mesh::outbox::Outbox;
 use hivemind_mesh::region::RegionCounters;
 use hivemind_mesh::seal::KeyRing;
 use hivemind_mesh::settings::{Local, Settings};
+use hivemind_mesh::status::PeerState;
 use hivemind_mesh::time::Now;
 use hivemind_shared::clock::CoarseClock;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -20,6 +21,7 @@ use super::handle::{Command, Inbox};
 use super::sender::Sender;
 use super::skew::SkewWatch;
 use super::socket::{MeshSocket, Receiver};
+use crate::handover::Estate;
 use crate::region_owner::RegionRun;
 use crate::rules_source::RulesState;
 use crate::server::health::{Health, State};
@@ -29,6 +31,9 @@ const RECEIVED_PER_TICK_MAX: usize = 1_024;
 
 /// How often the state of the mesh is published unasked.
 const PUBLISH_INTERVAL_US: u64 = 1_000_000;
+
+/// Peers that are told to the next meshd; it learns of the others from them.
+const HANDED_OVER_PEERS_MAX: usize = 256;
 
 /// How long the goodbye may wait for room in the socket.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -44,6 +49,8 @@ pub(super) struct Parts {
     pub(super) keys: KeyRing,
     /// Whether there is nobody to look for: this host begins alone.
     pub(super) is_first: bool,
+    /// Whether the region has what peers have counted, from a run that ended a moment ago.
+    pub(super) is_joined: bool,
     pub(super) run: RegionRun,
     /// The rules in force, for the units they count by.
     pub(super) rules: Arc<RulesState>,
@@ -63,6 +70,8 @@ pub(super) struct Worker {
     /// The last addresses that bootstrap names led to.
     bootstrap: Vec<SocketAddr>,
     readiness: Readiness,
+    /// Whether another process has the socket to itself.
+    rests: bool,
     publish_at_us: u64,
 }
 
@@ -109,7 +118,11 @@ impl Worker {
             sender: Sender::default(),
             skew: SkewWatch::default(),
             bootstrap: Vec::new(),
-            readiness: Readiness::default(),
+            readiness: Readiness {
+                is_joined: parts.is_joined,
+                ..Readiness::default()
+            },
+            rests: false,
             publish_at_us: 0,
             parts,
         })
@@ -125,6 +138,10 @@ impl Worker {
             self.inbox.quiet();
             if self.obey() == Then::Stop {
                 return self.leave();
+            }
+            if self.rests {
+                self.wait(now().monotonic_us + PUBLISH_INTERVAL_US, false);
+                continue;
             }
             let now = now();
             if now.monotonic_us >= tick_at_us {
@@ -150,9 +167,11 @@ impl Worker {
         while let Some(command) = self.inbox.next() {
             match command {
                 Command::Join(addresses) => {
-                    self.mesh.join(now(), &addresses, &mut self.outbox);
+                    if !self.rests {
+                        self.mesh.join(now(), &addresses, &mut self.outbox);
+                        self.flush(None);
+                    }
                     self.bootstrap = addresses;
-                    self.flush(None);
                 }
                 Command::ReplaceKeys(keys) => {
                     self.mesh.replace_keys(&keys);
@@ -163,6 +182,11 @@ impl Worker {
                     self.show_readiness();
                 }
                 Command::MoveTo(run) => self.move_to(run),
+                Command::Rest(answer) => {
+                    let estate = self.rest();
+                    // Whoever asked may have lost patience.
+                    let _ = answer.send(estate);
+                }
                 Command::Tell(answer) => {
                     let status = Arc::new(self.mesh.status(now()));
                     self.inbox.publish(Arc::clone(&status));
@@ -175,11 +199,33 @@ impl Worker {
         Then::GoOn
     }
 
+    /// Sends the last counts, and leaves the socket to another process.
+    fn rest(&mut self) -> Estate {
+        if !self.rests {
+            self.rests = true;
+            self.mesh
+                .send_all(now(), &mut self.counters, &mut self.outbox);
+            self.flush(Some(Instant::now() + GOODBYE_TIMEOUT));
+        }
+        let peers = self.mesh.status(now()).peers;
+        let there = peers.iter().filter(|peer| peer.state != PeerState::Down);
+        Estate {
+            peers: there
+                .map(|peer| peer.address)
+                .take(HANDED_OVER_PEERS_MAX)
+                .collect(),
+            is_joined: self.readiness.is_joined,
+        }
+    }
+
     /// Goes on with the counters of another region, which is another actor: the one from before says
-    /// goodbye with its last counts, and the new one looks for the same peers.
+    /// goodbye with its last counts, and the new one looks for the same peers. Or, after a rest, in
+    /// another run of the same actor: that one has said nothing, and neither does this.
     fn move_to(&mut self, run: RegionRun) {
-        self.mesh.leave(now(), &mut self.counters, &mut self.outbox);
-        self.flush(Some(Instant::now() + GOODBYE_TIMEOUT));
+        if !std::mem::take(&mut self.rests) {
+            self.mesh.leave(now(), &mut self.counters, &mut self.outbox);
+            self.flush(Some(Instant::now() + GOODBYE_TIMEOUT));
+        }
         let status = self.mesh.status(now());
         let mut peers: Vec<SocketAddr> = status.peers.iter().map(|peer| peer.address).collect();
         peers.extend(&self.bootstrap);
@@ -275,6 +321,9 @@ impl Worker {
     }
 
     fn leave(mut self) {
+        if self.rests {
+            return;
+        }
         self.mesh.leave(now(), &mut self.counters, &mut self.outbox);
         self.flush(Some(Instant::now() + GOODBYE_TIMEOUT));
         info!("left the mesh");

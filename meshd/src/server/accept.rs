@@ -3,13 +3,13 @@
 
 use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::{debug, warn};
 
 use super::connection::Stream;
-use super::listen::UnixSocket;
 use super::workers::Workers;
 use crate::shutdown::{Phase, StopSignal};
 
@@ -22,8 +22,6 @@ const ERROR_PAUSE: Duration = Duration::from_millis(100);
 pub struct GrpcListeners {
     tcp: tokio::net::TcpListener,
     unix: Option<tokio::net::UnixListener>,
-    /// Removes its file when accepting ends.
-    _socket: Option<UnixSocket>,
 }
 
 impl GrpcListeners {
@@ -32,28 +30,21 @@ impl GrpcListeners {
     /// # Errors
     ///
     /// When the operating system has no more file descriptors.
-    pub fn new(tcp: TcpListener, socket: Option<UnixSocket>) -> io::Result<Self> {
-        let unix = socket
-            .as_ref()
-            .map(|socket| {
-                socket
-                    .listener()
-                    .and_then(tokio::net::UnixListener::from_std)
-            })
-            .transpose()?;
+    pub fn new(tcp: TcpListener, unix: Option<UnixListener>) -> io::Result<Self> {
         Ok(Self {
             tcp: tokio::net::TcpListener::from_std(tcp)?,
-            unix,
-            _socket: socket,
+            unix: unix.map(tokio::net::UnixListener::from_std).transpose()?,
         })
     }
 
-    /// Deals connections to `workers` until a stop is asked for, then closes the listeners.
-    pub async fn accept(self, workers: Arc<Workers>, mut stop: StopSignal) {
+    /// Deals connections to `workers` until a stop is asked for, or the listeners are `left` to another
+    /// process; then closes them.
+    pub async fn accept(self, workers: Arc<Workers>, mut stop: StopSignal, mut left: StopSignal) {
         loop {
             let accepted = tokio::select! {
                 accepted = self.next() => accepted,
                 () = stop.reached(Phase::Draining) => return,
+                () = left.reached(Phase::Draining) => return,
             };
             match accepted {
                 Ok(stream) => workers.deal(stream),

@@ -62,11 +62,63 @@ pub fn tcp(key: &'static str, address: SocketAddr) -> Result<TcpListener, Listen
         })
 }
 
-/// A listening Unix socket; its file goes away with it.
+/// The file of a Unix socket. It goes away with this, unless it is another process that removes it.
+#[derive(Debug)]
+pub struct SocketFile {
+    path: PathBuf,
+    is_ours: bool,
+}
+
+impl SocketFile {
+    /// The file of a socket that this process has bound.
+    pub const fn ours(path: PathBuf) -> Self {
+        let is_ours = true;
+        Self { path, is_ours }
+    }
+
+    /// The file of a socket that another process still has.
+    pub const fn theirs(path: PathBuf) -> Self {
+        let is_ours = false;
+        Self { path, is_ours }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether it is this process that removes it.
+    pub const fn is_ours(&self) -> bool {
+        self.is_ours
+    }
+
+    /// From now on it is this process that removes the file.
+    pub const fn adopt(&mut self) {
+        self.is_ours = true;
+    }
+
+    /// From now on it is another process that removes the file.
+    pub const fn leave(&mut self) {
+        self.is_ours = false;
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.is_ours {
+            // Best effort: the next start takes a leftover file over.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// A listening Unix socket.
 #[derive(Debug)]
 pub struct UnixSocket {
-    path: PathBuf,
-    listener: UnixListener,
+    /// Its file.
+    pub file: SocketFile,
+    /// The socket.
+    pub listener: UnixListener,
 }
 
 impl UnixSocket {
@@ -105,26 +157,23 @@ impl UnixSocket {
         };
         listener.set_nonblocking(true).map_err(error)?;
         Ok(Self {
-            path: path.to_owned(),
+            file: SocketFile::ours(path.to_owned()),
             listener,
         })
     }
 
-    /// A second handle on the same socket, for the accept loop.
-    pub(super) fn listener(&self) -> io::Result<UnixListener> {
-        self.listener.try_clone()
+    /// The socket on `path` that another process listens on as well; its file stays when this one ends.
+    pub fn of_shared(path: &Path, listener: UnixListener) -> Self {
+        Self {
+            file: SocketFile::theirs(path.to_owned()),
+            listener,
+        }
     }
 }
 
-fn is_socket(path: &Path) -> bool {
+/// Whether there is a Unix socket at `path`.
+pub fn is_socket(path: &Path) -> bool {
     std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
-}
-
-impl Drop for UnixSocket {
-    fn drop(&mut self) {
-        // Best effort: the next start takes a leftover file over.
-        let _ = std::fs::remove_file(&self.path);
-    }
 }
 
 #[cfg(test)]
@@ -154,6 +203,26 @@ mod tests {
 
         drop(socket);
         assert!(!path.exists(), "the file goes away with the socket");
+    }
+
+    #[test]
+    fn the_file_of_a_shared_socket_is_removed_by_whoever_has_it_last() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("rls.sock");
+        let mut first = UnixSocket::bind(&path).unwrap();
+        let share = |socket: &UnixSocket| {
+            UnixSocket::of_shared(&path, socket.listener.try_clone().unwrap())
+        };
+        drop(share(&first));
+        assert!(path.exists(), "it is the first one's");
+
+        let mut second = share(&first);
+        second.file.adopt();
+        first.file.leave();
+        drop(first);
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(second);
+        assert!(!path.exists());
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod grpc;
 pub mod grpc_health;
 pub mod health;
 pub mod http;
+pub mod http_port;
 mod json;
 pub mod listen;
 pub mod metrics;

@@ -150,8 +150,11 @@ fn run(
                 () = stop.reached(Phase::Draining) => break,
             }
         }
-        // Connections in the queue have sent nothing yet that was read: they are simply closed.
-        drop(dealt);
+        // Connections in the queue were accepted: they are served what they have asked for by now.
+        dealt.close();
+        while let Some(connection) = dealt.recv().await {
+            served.spawn(serve(connection));
+        }
         tokio::select! {
             () = async { while served.join_next().await.is_some() {} } => {}
             () = stop.reached(Phase::Ended) => {}

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test file uses its own part")]
 
 pub(crate) mod certificates;
+pub(crate) mod newcomer;
 pub(crate) mod raw_http2;
 
 use std::fs;
@@ -101,15 +102,28 @@ impl Site {
 
     /// Starts meshd with more arguments and waits until it is ready.
     pub(crate) fn start_with(&self, arguments: &[&str]) -> Meshd {
-        self.start_command(self.command(arguments))
+        let mut meshd = self.launch("log", arguments);
+        meshd.await_ready();
+        meshd
     }
 
     /// Starts a meshd that was put together with [`Site::command`] or otherwise, and waits until it is
     /// ready.
-    pub(crate) fn start_command(&self, mut command: Command) -> Meshd {
-        let ports_file = self.path("ports.json");
+    pub(crate) fn start_command(&self, command: Command) -> Meshd {
+        let mut meshd = self.launch_command("log", command);
+        meshd.await_ready();
+        meshd
+    }
+
+    /// Starts meshd, also beside another one, with a log of this name. It is not waited for.
+    pub(crate) fn launch(&self, log: &str, arguments: &[&str]) -> Meshd {
+        self.launch_command(log, self.command(arguments))
+    }
+
+    fn launch_command(&self, log: &str, mut command: Command) -> Meshd {
+        let ports_file = self.path(&format!("{log}.ports"));
         let _ = fs::remove_file(&ports_file);
-        let log = self.path("log");
+        let log = self.path(log);
         let process = command
             .arg("--ports-file")
             .arg(&ports_file)
@@ -117,19 +131,12 @@ impl Site {
             .stdout(Stdio::null())
             .spawn()
             .expect("meshd can be started");
-        let mut meshd = Meshd {
+        Meshd {
             process,
             log,
+            ports_file,
             ports: Ports::default(),
-        };
-        meshd.ports = eventually("the ports file", || {
-            if let Some(status) = meshd.process.try_wait().expect("the process can be asked") {
-                panic!("meshd ended with {status}:\n{}", meshd.log());
-            }
-            let text = fs::read_to_string(&ports_file).ok()?;
-            Some(Ports::parse(&text))
-        });
-        meshd
+        }
     }
 }
 
@@ -169,6 +176,7 @@ impl Ports {
 pub(crate) struct Meshd {
     process: Child,
     log: PathBuf,
+    ports_file: PathBuf,
     pub(crate) ports: Ports,
 }
 
@@ -180,6 +188,28 @@ impl Drop for Meshd {
 }
 
 impl Meshd {
+    /// Waits until it is ready.
+    pub(crate) fn await_ready(&mut self) {
+        self.ports = eventually("the ports file", || {
+            if let Some(status) = self.process.try_wait().expect("the process can be asked") {
+                panic!("meshd ended with {status}:\n{}", self.log());
+            }
+            let text = fs::read_to_string(&self.ports_file).ok()?;
+            Some(Ports::parse(&text))
+        });
+    }
+
+    /// Waits until it has logged something.
+    pub(crate) fn await_log(&self, what: &str) {
+        eventually(what, || self.log().contains(what).then_some(()));
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        let status = self.process.try_wait();
+        status.expect("the process can be asked").is_some()
+    }
+
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.process.id()
@@ -309,16 +339,19 @@ pub(crate) async fn ask(client: &mut Client, request: RateLimitRequest) -> RateL
 
 /// Whether the server did not take the call: its connection was on the way out, and the server had said
 /// which call is the last it takes. HTTP/2 allows such a call to be made again, and Envoy and other
-/// clients of gRPC do so by themselves; tonic leaves that to its user, and tells it in two ways, by how
-/// far the call was when it heard.
+/// clients of gRPC do so by themselves; tonic leaves that to its user, and tells it in several ways, by how
+/// far the call was when it heard. On a Unix socket it may notice that the other end has closed before it
+/// reads why.
 pub(crate) fn was_not_sent(status: &tonic::Status) -> bool {
     let text = format!("{status:?}");
     let connection_ends = text.contains("GoAway(b\"\", NO_ERROR, Remote)");
     match status.code() {
         tonic::Code::Unknown => {
-            text.contains("transport error") && (connection_ends || text.contains("Canceled"))
+            let is_closed = text.contains("Canceled") || text.contains("BrokenPipe");
+            text.contains("transport error") && (connection_ends || is_closed)
         }
         tonic::Code::Internal => connection_ends,
+        tonic::Code::Cancelled => text.contains("hyper::Error(Canceled, \"connection closed\")"),
         _ => false,
     }
 }

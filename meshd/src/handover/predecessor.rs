@@ -1,0 +1,279 @@
+//! The newcomer's half: waits for the region, and takes over from the meshd that has it.
+
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use hivemind_shared::region::{OwnError, RegionLock};
+use tracing::{debug, info, warn};
+
+use super::belongings::{self, Belongings, Role};
+use super::door::{self, Door, be_patient};
+use super::message::{Estate, Message, PROTOCOL, receive, send};
+use crate::config::{Config, Region};
+use crate::failure::Failure;
+use crate::region_owner::OpenError;
+use crate::sockets::Sockets;
+
+/// How often to see whether the region is free.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How long to leave an owner alone that opened and did not hand over.
+const KNOCK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The region's owner did not leave it in time.
+#[derive(Debug, thiserror::Error)]
+#[error("{owned}. It did not hand over within {timeout:?} (region.takeover_timeout): {obstacle}")]
+pub struct TakeoverError {
+    owned: OwnError,
+    timeout: Duration,
+    obstacle: Obstacle,
+}
+
+/// Why the owner did not hand over.
+#[derive(Debug)]
+enum Obstacle {
+    /// Nobody opens.
+    Closed(PathBuf, io::Error),
+    /// Nobody answers.
+    Silent,
+    /// It said no, for this reason.
+    Refused(String),
+    /// It ended the conversation.
+    Ended,
+    /// It is not to be understood.
+    Unclear(io::Error),
+}
+
+impl Obstacle {
+    fn of(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::WouldBlock => Self::Silent,
+            io::ErrorKind::BrokenPipe => Self::Ended,
+            _ => Self::Unclear(error),
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Closed(path, source) => write!(
+                f,
+                "there is no way in at {} ({source}); a meshd that cannot hand over has to be stopped",
+                path.display()
+            ),
+            Self::Silent => f.write_str("it does not answer; it may hang"),
+            Self::Refused(reason) => write!(f, "it says: {reason}"),
+            Self::Ended => f.write_str("it ended the conversation"),
+            Self::Unclear(source) => write!(f, "its answers are of no use ({source})"),
+        }
+    }
+}
+
+/// What a meshd begins with.
+#[derive(Debug)]
+pub struct Beginning {
+    /// The right to the region.
+    pub lock: RegionLock,
+    /// Everything it listens on.
+    pub sockets: Sockets,
+    /// Where the next one knocks; none where there cannot be one.
+    pub door: Option<Door>,
+    /// The meshd before, which serves until it is told that this one does; none when there was none.
+    pub predecessor: Option<Predecessor>,
+}
+
+/// A meshd that rests, and goes on when this is dropped.
+#[derive(Debug)]
+pub struct Predecessor {
+    socket: OwnedFd,
+    kept: Vec<Role>,
+    /// What it knew.
+    pub estate: Estate,
+}
+
+impl Predecessor {
+    /// Tells it that this process serves: it ends now.
+    pub fn relieve(self) {
+        let kept = self.kept;
+        info!("taken over from the meshd before");
+        if let Err(error) = send(&self.socket, &Message::Ready { kept }, &[]) {
+            debug!(%error, "the meshd before this one has ended already");
+        }
+    }
+}
+
+/// Gets the right to the region and all sockets: at once where nobody has them, otherwise from the one who
+/// has, for whom `region.takeover_timeout` is the time.
+///
+/// # Errors
+///
+/// [`Failure`]: the region cannot be had, or a socket. The meshd that has them goes on then.
+pub fn begin(config: &Config) -> Result<Beginning, Failure> {
+    let region = &config.region;
+    let timeout = region.takeover_timeout;
+    // A patience that is beyond what a clock can say is a day.
+    let day = Duration::from_secs(24 * 3_600);
+    let now = Instant::now();
+    let deadline = now.checked_add(timeout).unwrap_or(now + day);
+    let mut knock_at = now;
+    let mut obstacle = None;
+    loop {
+        let owned = match RegionLock::take(&region.path, region.mode.bits()) {
+            Ok(lock) => return undisturbed(lock, config),
+            Err(owned @ OwnError::Owned { .. }) if !timeout.is_zero() => owned,
+            Err(error) => return Err(OpenError::from(error).into()),
+        };
+        if obstacle.is_none()
+            && let OwnError::Owned { pid, .. } = &owned
+        {
+            info!(
+                owner = pid,
+                ?timeout,
+                "waiting for the meshd that owns the region to hand over"
+            );
+        }
+        if Instant::now() >= knock_at {
+            let met = match Conversation::begin(region, deadline) {
+                Ok(conversation) => match conversation.take_over(config)? {
+                    Ok(beginning) => return Ok(beginning),
+                    Err(met) => met,
+                },
+                Err(met) => met,
+            };
+            debug!(obstacle = %met, "no hand-over yet");
+            if !matches!(met, Obstacle::Closed(..)) {
+                knock_at = Instant::now() + KNOCK_INTERVAL;
+            }
+            obstacle = Some(met);
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::Takeover(TakeoverError {
+                owned,
+                timeout,
+                obstacle: obstacle.unwrap_or(Obstacle::Silent),
+            }));
+        }
+        std::thread::sleep(LOCK_INTERVAL);
+    }
+}
+
+/// Begins where nobody else is.
+fn undisturbed(lock: RegionLock, config: &Config) -> Result<Beginning, Failure> {
+    Ok(Beginning {
+        sockets: Sockets::open(config, &mut Belongings::default())?,
+        door: open_door(lock.path()),
+        lock,
+        predecessor: None,
+    })
+}
+
+fn open_door(region: &Path) -> Option<Door> {
+    let opened = Door::open(region).inspect_err(|error| {
+        let path = door::path(region);
+        warn!(path = %path.display(), %error, "there is no door for the next meshd: it has to wait until this one is stopped");
+    });
+    opened.ok()
+}
+
+/// What is said with the owner.
+struct Conversation {
+    socket: OwnedFd,
+    deadline: Instant,
+    offer: Belongings,
+}
+
+impl Conversation {
+    /// Asks the owner, and takes what it offers.
+    fn begin(region: &Region, deadline: Instant) -> Result<Self, Obstacle> {
+        let patience = deadline.saturating_duration_since(Instant::now());
+        let socket = door::knock(&region.path, patience).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Obstacle::Silent,
+            _ => Obstacle::Closed(door::path(&region.path), error),
+        })?;
+        let mut conversation = Self {
+            socket,
+            deadline,
+            offer: Belongings::default(),
+        };
+        conversation.say(&Message::Ask { protocol: PROTOCOL })?;
+        match conversation.hear()? {
+            (Message::Offer { labels, network }, handles) => {
+                let mut offer = Belongings::new(labels, handles);
+                let here = belongings::network();
+                offer.drop_ports_elsewhere(network.as_deref(), here.as_deref());
+                conversation.offer = offer;
+                Ok(conversation)
+            }
+            (message, _) => Err(unexpected(message)),
+        }
+    }
+
+    /// Opens what else is needed, and takes over.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure`] when something cannot be opened: there is no point in asking again.
+    fn take_over(mut self, config: &Config) -> Result<Result<Beginning, Obstacle>, Failure> {
+        let sockets = Sockets::open(config, &mut self.offer)?;
+        let region = &config.region.path;
+        let Some(lock) = self.offer.take(Role::RegionLock) else {
+            return Ok(Err(Obstacle::Refused("there is no lock".to_owned())));
+        };
+        let lock = match RegionLock::of_shared(lock, region) {
+            Ok(Some(lock)) => lock,
+            // Removed and made again a moment ago: there will be another offer.
+            Ok(None) | Err(OwnError::Owned { .. }) => return Ok(Err(Obstacle::Ended)),
+            Err(error) => return Err(OpenError::from(error).into()),
+        };
+        let door = self.offer.take(Role::Door);
+        let estate = match self.say(&Message::Take).and_then(|()| self.hear()) {
+            Ok((Message::Yours(estate), _)) => estate,
+            Ok((message, _)) => return Ok(Err(unexpected(message))),
+            Err(obstacle) => return Ok(Err(obstacle)),
+        };
+        let mut kept = Vec::new();
+        if sockets.shares_grpc_socket() {
+            kept.push(Role::GrpcSocket);
+        }
+        let door = match door {
+            Some(socket) => {
+                kept.push(Role::Door);
+                Some(Door::of_shared(region, socket))
+            }
+            None => open_door(region),
+        };
+        Ok(Ok(Beginning {
+            lock,
+            sockets,
+            door,
+            predecessor: Some(Predecessor {
+                socket: self.socket,
+                kept,
+                estate,
+            }),
+        }))
+    }
+
+    fn say(&self, message: &Message) -> Result<(), Obstacle> {
+        send(&self.socket, message, &[]).map_err(Obstacle::of)
+    }
+
+    fn hear(&self) -> Result<(Message, Vec<OwnedFd>), Obstacle> {
+        let patience = self.deadline.saturating_duration_since(Instant::now());
+        be_patient(&self.socket, patience)
+            .and_then(|()| receive(&self.socket))
+            .map_err(Obstacle::of)?
+            .ok_or(Obstacle::Ended)
+    }
+}
+
+fn unexpected(message: Message) -> Obstacle {
+    match message {
+        Message::Refusal { reason } => Obstacle::Refused(reason),
+        _ => Obstacle::Unclear(io::Error::other("the answer is to another question")),
+    }
+}

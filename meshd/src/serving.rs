@@ -1,0 +1,368 @@
+//! The running daemon between its start and its end: serves, until it is told to stop or another meshd
+//! has taken over.
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::Builder;
+use tonic_health::server::{HealthReporter, HealthService};
+use tracing::{error, info, warn};
+
+use crate::background::Background;
+use crate::config::{Loaded, print};
+use crate::failure::Failure;
+use crate::handover::belongings::{Belongings, Role};
+use crate::handover::door::Door;
+use crate::handover::predecessor::Predecessor;
+use crate::handover::successor::{Household, Successor};
+use crate::mesh::MeshService;
+use crate::ports_file::Ports;
+use crate::region_owner::RegionOwner;
+use crate::rules_source::RulesState;
+use crate::server::accept::GrpcListeners;
+use crate::server::admin::Admin;
+use crate::server::connection::ConnectionSettings;
+use crate::server::health::{Health, State};
+use crate::server::listen::{SocketFile, UnixSocket};
+use crate::server::metrics::{self, Metrics};
+use crate::server::tls::Tls;
+use crate::server::workers::Workers;
+use crate::server::{Extras, RateLimit, Reflection, Services, admin, grpc_health, http, http_port};
+use crate::shutdown::{OsSignals, Phase, Request, StopSwitch};
+use crate::sockets::Sockets;
+
+/// How often a stopping meshd says what it waits for.
+const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What runs beside the server.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) owner: Arc<RegionOwner>,
+    pub(crate) rules: Arc<RulesState>,
+    /// None once it was stopped.
+    pub(crate) background: Option<Background>,
+    /// None when it is off or was stopped.
+    pub(crate) mesh: Option<MeshService>,
+    pub(crate) tls: Option<Arc<Tls>>,
+    pub(crate) health: Health,
+    pub(crate) door: Option<Door>,
+    pub(crate) ports: Ports,
+    /// What the next meshd is offered.
+    pub(crate) belongings: Belongings,
+    /// The meshd before this one, until this one serves.
+    pub(crate) predecessor: Option<Predecessor>,
+}
+
+impl Parts {
+    /// Ends everything, if it was not ended before.
+    pub(crate) fn stop(&mut self) {
+        self.owner.set_admin_address(None);
+        // After the server, so that its last counts go along; before the region they are in.
+        if let Some(mesh) = self.mesh.take() {
+            if self.predecessor.is_some() {
+                // It goes on where this one has never been.
+                mesh.rest();
+            }
+            mesh.stop();
+        }
+        if let Some(background) = self.background.take() {
+            background.stop();
+        }
+        // Before the region: who owns that next opens a door of its own.
+        self.close();
+    }
+
+    /// Tells the meshd before this one, if there is one, that this one serves.
+    fn relieve_predecessor(&mut self, socket_file: Option<&mut SocketFile>) {
+        let Some(predecessor) = self.predecessor.take() else {
+            return;
+        };
+        let door = self.door.as_mut().map(|door| &mut door.file);
+        for file in [socket_file, door].into_iter().flatten() {
+            file.adopt();
+        }
+        predecessor.relieve();
+    }
+
+    /// Lets no newcomer in any more, and forgets what there was for it.
+    fn close(&mut self) {
+        self.door = None;
+        self.belongings = Belongings::default();
+    }
+
+    /// Leaves everything to the next meshd but the connections there are.
+    fn leave(&mut self) {
+        if let Some(door) = &mut self.door {
+            door.file.leave();
+        }
+        self.stop();
+        self.owner.let_go();
+    }
+}
+
+/// Second handles on all sockets, for the next meshd.
+pub(crate) fn share(sockets: &Sockets, door: Option<&Door>) -> io::Result<Belongings> {
+    let mut belongings = sockets.share()?;
+    if let Some(door) = door {
+        belongings.add(Role::Door, door)?;
+    }
+    Ok(belongings)
+}
+
+/// How serving ends.
+enum End {
+    /// This signal asked for it.
+    Stop(&'static str),
+    /// Another meshd serves.
+    HandedOver(Successor),
+}
+
+/// Serves until a stop is asked for or another meshd serves, and through the stop.
+pub(crate) fn serve(
+    loaded: &Loaded,
+    ports_file: Option<&Path>,
+    sockets: Sockets,
+    parts: &mut Parts,
+) -> Result<(), Failure> {
+    let server = &loaded.config.server;
+    let stop = StopSwitch::new();
+    let reporter = HealthReporter::new();
+    let extras = Arc::new(Extras::of(&loaded.config.rate_limiting));
+    let reflection = server.reflection.then(reflection).flatten();
+    let services = || {
+        let health = HealthService::from_health_reporter(reporter.clone());
+        let rate_limit = RateLimit::new(parts.owner.decider(), Arc::clone(&extras));
+        Services::new(rate_limit, health, reflection.clone())
+    };
+    let connections = Arc::new(ConnectionSettings::new(server, parts.tls.clone()));
+    let services: Vec<_> = (0..worker_count(server.workers))
+        .map(|_| services())
+        .collect();
+    let workers = Arc::new(
+        Workers::start(services, &connections, &stop.signal())
+            .map_err(Failure::system("threads for workers"))?,
+    );
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::system("a runtime"))?;
+
+    let served = runtime.block_on(async {
+        // Before anyone can be told that meshd runs: from then on it may be told to stop.
+        let mut signals = OsSignals::install().map_err(Failure::system("signal handlers"))?;
+        let ports = parts.ports;
+        let admin_address = sockets.admin.local_addr().ok();
+        let Open {
+            grpc,
+            mut socket_file,
+            http,
+            admin,
+            metrics: metrics_port,
+        } = Open::of(sockets).map_err(Failure::system("file descriptors"))?;
+        let metrics = Metrics {
+            ratelimit_compat: loaded.config.metrics.ratelimit_compat,
+            owner: Arc::clone(&parts.owner),
+            rules: Arc::clone(&parts.rules),
+            mesh: parts.mesh.as_ref().map(MeshService::handle),
+            tls: parts.tls.clone(),
+        };
+        let endpoints = Admin {
+            config: print(loaded).into(),
+            rules: Arc::clone(&parts.rules),
+            workers: Arc::clone(&workers),
+            metrics: metrics.clone(),
+        };
+        let calls = RateLimit::new(parts.owner.decider(), extras);
+        let http_router = http::router(parts.health.clone(), calls, metrics.clone());
+        let metrics_port = metrics_port.map(|port| (port, metrics::router(metrics)));
+
+        let health = parts.health.clone();
+        parts.owner.set_admin_address(admin_address);
+        health.update(|components| components.server = State::Up);
+        grpc_health::report(&health, &reporter).await;
+        tokio::spawn(grpc_health::follow(health.clone(), reporter.clone()));
+        // The ports are open, if not yet looked after. From here on nothing can fail any more, so that a
+        // meshd before this one goes on if something has.
+        if let Some(path) = ports_file {
+            ports.write(path)?;
+        }
+        let left = StopSwitch::new();
+        let accepting =
+            tokio::spawn(grpc.accept(Arc::clone(&workers), stop.signal(), left.signal()));
+        let ports_of_http = [(http, http_router), (admin, admin::router(endpoints))];
+        for (port, router) in ports_of_http.into_iter().chain(metrics_port) {
+            tokio::spawn(http_port::serve(port, router, left.signal()));
+        }
+        info!(
+            grpc = ports.grpc,
+            http = ports.http,
+            admin = ports.admin,
+            metrics = ports.metrics,
+            mesh = ports.mesh,
+            "meshd is ready"
+        );
+        parts.relieve_predecessor(socket_file.as_mut());
+
+        match until_the_end(&mut signals, parts).await {
+            End::Stop(signal) => {
+                info!(signal, "meshd stops");
+                health.update(|components| components.server = State::Down("stopping".to_owned()));
+                grpc_health::report(&health, &reporter).await;
+                if parts.owner.rests() {
+                    // A newcomer is about to serve, and has these.
+                    leave_file(socket_file.as_mut());
+                    leave_file(parts.door.as_mut().map(|door| &mut door.file));
+                }
+                // Nobody is kept waiting at ports that are not looked after.
+                parts.close();
+                drop(socket_file);
+                stop.advance(Phase::Draining);
+                let stopped = stop.all_stopped();
+                drain(stopped, &mut signals, 1, &workers, server.drain_timeout).await;
+            }
+            End::HandedOver(Successor { pid, kept }) => {
+                info!(
+                    successor = pid,
+                    "handed over: this meshd finishes the calls it has"
+                );
+                if kept.contains(&Role::GrpcSocket) {
+                    leave_file(socket_file.as_mut());
+                }
+                drop(socket_file);
+                left.advance(Phase::Draining);
+                // What was accepted is served: workers have it before they hear of the end.
+                let _ = accepting.await;
+                parts.leave();
+                stop.advance(Phase::Draining);
+                let stopped = async { tokio::join!(stop.all_stopped(), left.all_stopped()) };
+                // Whoever starts the next one by hand may well stop this one by hand.
+                drain(stopped, &mut signals, 2, &workers, server.drain_timeout).await;
+            }
+        }
+        Ok(())
+    });
+    stop.advance(Phase::Ended);
+    // Ends the HTTP servers; what they do takes no time.
+    drop(runtime);
+    if let Some(workers) = Arc::into_inner(workers) {
+        workers.join();
+    }
+    served
+}
+
+/// The sockets of the server, bound to the runtime.
+struct Open {
+    grpc: GrpcListeners,
+    /// Of the Unix socket among them.
+    socket_file: Option<SocketFile>,
+    http: tokio::net::TcpListener,
+    admin: tokio::net::TcpListener,
+    metrics: Option<tokio::net::TcpListener>,
+}
+
+impl Open {
+    fn of(sockets: Sockets) -> io::Result<Self> {
+        let (socket_file, unix) = sockets
+            .grpc_socket
+            .map(|UnixSocket { file, listener }| (file, listener))
+            .unzip();
+        Ok(Self {
+            grpc: GrpcListeners::new(sockets.grpc, unix)?,
+            socket_file,
+            http: tokio::net::TcpListener::from_std(sockets.http)?,
+            admin: tokio::net::TcpListener::from_std(sockets.admin)?,
+            metrics: sockets
+                .metrics
+                .map(tokio::net::TcpListener::from_std)
+                .transpose()?,
+        })
+    }
+}
+
+/// What clients may ask about the services, if it can be told.
+fn reflection() -> Option<Reflection> {
+    Reflection::new()
+        .inspect_err(|error| error!(%error, "there is no reflection: this is a bug in meshd"))
+        .ok()
+}
+
+/// How many workers there are for a configured number.
+fn worker_count(configured: u16) -> usize {
+    if configured > 0 {
+        return configured.into();
+    }
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+fn leave_file(file: Option<&mut SocketFile>) {
+    if let Some(file) = file {
+        file.leave();
+    }
+}
+
+/// Waits for a signal to stop or another meshd to serve, and follows the other signals.
+async fn until_the_end(signals: &mut OsSignals, parts: &Parts) -> End {
+    let household = Household {
+        owner: &parts.owner,
+        mesh: parts.mesh.as_ref(),
+        belongings: &parts.belongings,
+    };
+    // One for all signals: a conversation goes on over a reload.
+    let mut handed_over = pin!(household.handed_over(parts.door.as_ref()));
+    loop {
+        let request = tokio::select! {
+            request = signals.next() => request,
+            successor = handed_over.as_mut() => return End::HandedOver(successor),
+        };
+        match request {
+            Request::Stop(signal) => return End::Stop(signal),
+            Request::Reload => {
+                if let Some(background) = &parts.background {
+                    background.reload_rules();
+                    background.reload_tls();
+                }
+                if let Some(mesh) = &parts.mesh {
+                    mesh.reload_keys();
+                }
+            }
+        }
+    }
+}
+
+/// Waits until everything has `stopped`, but not for longer than `timeout` or until one signal too many,
+/// of which it takes `signals_max`.
+async fn drain(
+    stopped: impl Future,
+    signals: &mut OsSignals,
+    signals_max: u32,
+    workers: &Workers,
+    timeout: Duration,
+) {
+    let drained = async { tokio::time::timeout(timeout, stopped).await.is_ok() };
+    let one_too_many = async {
+        for left in (0..signals_max).rev() {
+            while signals.next().await == Request::Reload {}
+            if left > 0 {
+                info!("this meshd stops already; asked once more, it cuts calls in flight off");
+            }
+        }
+    };
+    let report = async {
+        loop {
+            tokio::time::sleep(DRAIN_REPORT_INTERVAL).await;
+            let connections: usize = workers.open_connections().iter().sum();
+            info!(connections, "waiting for calls in flight");
+        }
+    };
+    tokio::select! {
+        drained = drained => if !drained {
+            warn!(?timeout, "calls still in flight are cut off");
+        },
+        () = one_too_many => warn!("asked again to stop: calls in flight are cut off"),
+        () = report => {}
+    }
+}

@@ -343,6 +343,7 @@ fn a_newcomer_that_is_wrong_bothers_nobody() {
     let meshd = site.start();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("its address").port().to_string();
+    meshd.await_log("meshd is ready");
     let log = meshd.log();
     assert_eq!(
         site.run(&["--server-workers", "many"]).status.code(),
@@ -412,15 +413,32 @@ async fn a_newcomer_that_cannot_use_the_region_makes_its_own_and_keeps_the_ports
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn calls_in_flight_finish_and_a_signal_meanwhile_changes_nothing() {
     let site = Site::new(RULES);
-    let first = site.start_with(&["--server-drain-timeout", "24h"]);
+    let on_loopback = "--mesh-bind=127.0.0.1:0";
+    let first = site.start_with(&["--server-drain-timeout", "24h", on_loopback]);
     // A connection that never reacts to anything is as good as a call that takes long.
     let mut peer = support::raw_http2::Peer::connect(first.ports.grpc);
     peer.wait_for_settings();
-    let mut second = site.launch("second", &[]);
+    let mut second = site.launch("second", &[on_loopback]);
     second.await_ready();
     first.await_log("waiting for calls in flight");
-    let third = replace(&site, second, "third", &[]);
-    assert_eq!(third.http("/ready").0, 200, "it needs nothing of the first");
+
+    // The one that drains holds nothing that anybody else needs: neither the right to the region nor a
+    // port.
+    let ports = second.ports;
+    assert_eq!(second.stop().code(), Some(0));
+    let mut third = site.launch(
+        "third",
+        &[
+            "--region-takeover-timeout=0s",
+            &format!("--server-grpc-port={}", ports.grpc),
+            &format!("--server-http-port={}", ports.http),
+            &format!("--admin-port={}", ports.admin),
+            &format!("--mesh-bind=127.0.0.1:{}", ports.mesh.expect("a port")),
+        ],
+    );
+    third.await_ready();
+    assert_eq!(admitted(&mut third.client().await, "ada", 4).await, 3);
+
     first.signal(Signal::TERM);
     first.await_log("this meshd stops already");
     assert!(
@@ -430,11 +448,10 @@ async fn calls_in_flight_finish_and_a_signal_meanwhile_changes_nothing() {
     );
     first.signal(Signal::TERM);
     assert_eq!(first.wait().code(), Some(0));
-    assert!(
-        RegionView::open(&site.path("region"))
-            .is_ok_and(|region| region.owner_pid() == u64::from(third.pid()))
-    );
+    let region = RegionView::open(&site.path("region")).expect("a region");
+    assert_eq!(region.owner_pid(), u64::from(third.pid()));
     assert_eq!(third.http("/ready").0, 200);
+    assert!(site.path("region.handover").exists());
 }
 
 #[test]
@@ -541,6 +558,21 @@ fn peers_see_no_outage_and_count_nothing_twice() {
     eventually("all counts in both", || {
         (counted(&first) == calls && counted(&second) == calls).then_some(())
     });
-    // And what comes by the mesh is not lost with the one that left.
-    assert_eq!(peer_states(&second), ["alive"]);
+
+    // One that takes over and dies leaves a mesh that goes on as well.
+    let newcomer = Newcomer::knock(&sites[0]);
+    let offered = newcomer.ask();
+    assert!(
+        newcomer
+            .take()
+            .contains(&second.ports.mesh.expect("a port").to_string())
+    );
+    assert_eq!(first.json(CALL).0, 200);
+    assert_eq!(second.json(CALL).0, 200);
+    calls += 2;
+    drop((newcomer, offered));
+    eventually("all counts in both", || {
+        assert_eq!(peer_states(&second), ["alive"]);
+        (counted(&first) == calls && counted(&second) == calls).then_some(())
+    });
 }

@@ -13,7 +13,7 @@ use super::error::{OwnError, PublishError};
 use super::layout::{Layout, MAGIC};
 use super::lock::RegionLock;
 use super::mapping::Mapping;
-use super::view::{FileIdentity, RegionView};
+use super::view::{self, FileIdentity, RegionView};
 use super::{Identity, Region, RegionOptions, rules_area, write_header};
 use crate::rules::{RuleSet, assign_stats, encode};
 use crate::sync::Ordering;
@@ -268,8 +268,9 @@ fn resume(
             metadata.uid()
         ));
     }
-    let view =
-        RegionView::of_file(file, path, Mapping::read_write).map_err(|error| error.to_string())?;
+    let mapped = open_again(file, path).map_err(|error| error.to_string())?;
+    let view = RegionView::of_file(&mapped, path, Mapping::read_write)
+        .map_err(|error| error.to_string())?;
     if view.shape() != layout.shape {
         return Err(format!(
             "its sizes differ from the configured ones ({:?})",
@@ -292,6 +293,19 @@ fn resume(
     // Relaxed: whoever sees it looks at the path.
     view.raw_header().replaced.store(0, Ordering::Relaxed);
     Ok(Region::of_view(view))
+}
+
+/// Opens a locked file once more, to be mapped. A mapping keeps what it was made through, and with that its
+/// lock: a process that leaves the right to own the region still counts in it for a while.
+fn open_again(file: &File, path: &Path) -> io::Result<File> {
+    let again =
+        view::open(path, OpenOptions::new().read(true).write(true)).map_err(io::Error::other)?;
+    let [one, other] = [file, &again].map(|file| file.metadata());
+    if FileIdentity::of(&one?) == FileIdentity::of(&other?) {
+        Ok(again)
+    } else {
+        Err(io::Error::other("another file was put in its place"))
+    }
 }
 
 /// Tells those who are attached to an unusable region that it has a successor.
@@ -376,7 +390,8 @@ fn make(
     let identity = Identity::draw(options.hash_key).map_err(failed("draw random numbers for"))?;
     let bytes = usize::try_from(layout.size_bytes)
         .map_err(|error| failed("map")(io::Error::other(error)))?;
-    let mapping = Arc::new(Mapping::read_write(&file, bytes).map_err(failed("map"))?);
+    let mapped = open_again(&file, temporary).map_err(failed("open"))?;
+    let mapping = Arc::new(Mapping::read_write(&mapped, bytes).map_err(failed("map"))?);
     write_header(&mapping, layout, &identity).map_err(failed("write the header of"))?;
     let metadata = file.metadata().map_err(failed("examine"))?;
     let view = RegionView::of_mapping(mapping, Some(FileIdentity::of(&metadata)))

@@ -161,3 +161,61 @@ fn run(
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    use hivemind_shared::clock::CoarseClock;
+    use hivemind_shared::decision::Limiter;
+    use hivemind_shared::region::{Region, RegionOptions};
+    use tonic_health::server::{HealthReporter, HealthService};
+
+    use super::super::{Decider, Extras, RateLimit};
+    use super::*;
+    use crate::config::Config;
+    use crate::shutdown::StopSwitch;
+
+    fn services(config: &Config) -> Services {
+        let options = RegionOptions {
+            max_keys: 64,
+            ..RegionOptions::default()
+        };
+        let region = Region::anonymous(&options).unwrap();
+        let limiter = Limiter::new(Arc::clone(region.region()), CoarseClock);
+        let extras = Arc::new(Extras::of(&config.rate_limiting));
+        let health = HealthService::from_health_reporter(HealthReporter::new());
+        Services::new(RateLimit::new(Decider::new(limiter), extras), health, None)
+    }
+
+    #[test]
+    fn a_connection_that_was_dealt_before_the_stop_is_served_all_the_same() {
+        let config = Config::with_node_name("test".to_owned());
+        let stop = StopSwitch::new();
+        let settings = Arc::new(ConnectionSettings::new(&config.server, None));
+        let workers = Workers::start([services(&config)], &settings, &stop.signal()).unwrap();
+        // So many that the worker meets the stop before it has taken them all.
+        let mut clients: Vec<UnixStream> = (0..200)
+            .map(|_| {
+                let (mut ours, theirs) = UnixStream::pair().unwrap();
+                theirs.set_nonblocking(true).unwrap();
+                ours.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+                    .unwrap();
+                workers.deal(Stream::Unix(theirs));
+                ours
+            })
+            .collect();
+        stop.advance(Phase::Draining);
+        for client in &mut clients {
+            client
+                .set_read_timeout(Some(Duration::from_secs(30)))
+                .unwrap();
+            // The head of the server's first frame.
+            client.read_exact(&mut [0; 9]).unwrap();
+        }
+        stop.advance(Phase::Ended);
+        workers.join();
+    }
+}

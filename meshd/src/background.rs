@@ -64,14 +64,7 @@ impl Background {
                 // One kick that waits is as good as many.
                 let (kick, kicks) = tokio::sync::mpsc::channel(1);
                 let owner = Arc::clone(owner);
-                let (state, thread) = xds::start(
-                    &config.xds,
-                    &server,
-                    &config.rate_limiting,
-                    owner,
-                    health,
-                    kicks,
-                )?;
+                let (state, thread) = xds::start(config, &server, owner, health, kicks)?;
                 (state, KickRules::Server(kick), thread)
             }
         };

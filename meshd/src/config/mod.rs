@@ -26,7 +26,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use hivemind_shared::region::{DEFAULT_PATH, RegionOptions};
-use hivemind_shared::rules::Modes;
+use hivemind_shared::rules::source::Options as RulesOptions;
+use hivemind_shared::rules::{Modes, NearLimitRatio};
 
 pub use self::host_port::HostPort;
 pub use self::load::{Loaded, Sources, load};
@@ -186,26 +187,15 @@ pub struct RateLimiting {
     pub require_initial_config: bool,
 }
 
-impl RateLimiting {
-    /// How the rules are to be read.
-    pub fn options(&self) -> hivemind_shared::rules::source::Options {
-        hivemind_shared::rules::source::Options {
-            merge_domains: self.merge_domain_config,
-            modes: Modes {
-                shadow: self.shadow_mode,
-                quota: self.quota_mode,
-            },
-        }
-    }
-}
-
 /// `metrics`: what `/metrics` shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Metrics {
     /// Where `/metrics` is served besides the HTTP port and the admin port; nowhere by default.
     pub bind: Option<SocketAddr>,
     /// Whether numbers of rules are shown under the names of envoyproxy/ratelimit as well.
     pub ratelimit_compat: bool,
+    /// The share of a limit above which hits count as near it.
+    pub near_limit_ratio: NearLimitRatio,
 }
 
 /// `log`: what is logged, and how.
@@ -218,6 +208,19 @@ pub struct Log {
 }
 
 impl Config {
+    /// How the rules are to be read.
+    pub fn rules_options(&self) -> RulesOptions {
+        let rules = &self.rate_limiting;
+        RulesOptions {
+            merge_domains: rules.merge_domain_config,
+            modes: Modes {
+                shadow: rules.shadow_mode,
+                quota: rules.quota_mode,
+            },
+            near_limit_ratio: self.metrics.near_limit_ratio,
+        }
+    }
+
     /// The defaults, for a host of this name.
     pub fn with_node_name(name: String) -> Self {
         let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);

@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 69] = [
+pub static KEYS: [Key; 70] = [
     key!(
         node.name,
         "NAME",
@@ -295,6 +295,11 @@ pub static KEYS: [Key; 69] = [
         metrics.ratelimit_compat,
         "BOOLEAN",
         "Whether /metrics has the names of envoyproxy/ratelimit as well"
+    ),
+    key!(
+        metrics.near_limit_ratio,
+        "RATIO",
+        "The share of a limit above which hits count as near it"
     ),
     key!(
         mesh.cluster,

@@ -5,6 +5,8 @@ use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hivemind_shared::rules::NearLimitRatio;
+
 use super::host_port::HostPort;
 use super::peer::Peer;
 use super::types::{FileMode, LogFormat, LogLevel, MeshPreset, Ratio, RulesSource};
@@ -95,6 +97,7 @@ text_setting!(String, |text| quoted(text));
 text_setting!(PathBuf, |path| quoted(&path.to_string_lossy()));
 text_setting!(Duration, |duration| show_duration(*duration));
 text_setting!(FileMode, |mode| mode.to_string());
+text_setting!(NearLimitRatio, |ratio| ratio.get().to_string());
 text_setting!(Ratio, |ratio| ratio.get().to_string());
 text_setting!(LogLevel, |level| level.name().to_owned());
 text_setting!(LogFormat, |format| format.name().to_owned());

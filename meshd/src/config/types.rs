@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use hivemind_shared::rules::NearLimitRatio;
+
 use super::setting::FromText;
 
 /// Permissions of a file: read and write for owner, group and others, `"0600"`.
@@ -64,6 +66,16 @@ impl FromText for Ratio {
     fn from_text(text: &str) -> Option<Self> {
         let number: f64 = text.parse().ok()?;
         (0.0..=1.0).contains(&number).then_some(Self(number))
+    }
+}
+
+impl FromText for NearLimitRatio {
+    fn expected() -> String {
+        Ratio::expected()
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::new(text.parse().ok()?)
     }
 }
 
@@ -159,9 +171,18 @@ mod tests {
 
     #[test]
     fn ratios_stay_between_0_and_1() {
+        assert_eq!(
+            NearLimitRatio::from_text("0.8"),
+            Some(NearLimitRatio::default())
+        );
         assert_eq!(Ratio::from_text("0.25").unwrap().get(), 0.25);
         for wrong in ["-0.1", "1.1", "NaN", "inf", ""] {
             assert_eq!(Ratio::from_text(wrong), None, "{wrong:?} was taken");
+            assert_eq!(
+                NearLimitRatio::from_text(wrong),
+                None,
+                "{wrong:?} was taken"
+            );
         }
     }
 }

@@ -55,11 +55,9 @@ pub fn first(config: &Config) -> Result<(FirstRules, Problems), Failure> {
             Ok((FirstRules::Server(server.clone()), Problems::default()))
         }
         _ => {
-            let (loaded, warnings) = load(
-                &config.rate_limiting.config_path,
-                config.rate_limiting.options(),
-            )
-            .map_err(Failure::Rules)?;
+            let (loaded, warnings) =
+                load(&config.rate_limiting.config_path, config.rules_options())
+                    .map_err(Failure::Rules)?;
             Ok((FirstRules::Files(Box::new(loaded)), warnings))
         }
     }

@@ -211,6 +211,7 @@ impl<C: Clock> Limiter<C> {
                 before: judgement.before,
                 addend: judgement.addend,
                 limit: judgement.allowed,
+                near_threshold: rule.near_threshold(),
                 shadow: rule.shadow_mode,
             };
             self.region.record(rule.stats_index, hits);

@@ -23,7 +23,7 @@ pub struct RuleStats {
     pub total_hits: u64,
     /// Hits above the limit, shadowed ones included.
     pub over_limit: u64,
-    /// Hits above four fifths of the limit and up to it.
+    /// Hits near the limit: above the share of it that the rules say, and up to it.
     pub near_limit: u64,
     /// Hits of calls that were within the limit.
     pub within_limit: u64,
@@ -40,6 +40,8 @@ pub(crate) struct Hits {
     pub(crate) addend: u64,
     /// The limit.
     pub(crate) limit: u32,
+    /// Hits up to which the limit is not near; no more than the limit.
+    pub(crate) near_threshold: u32,
     /// Whether the rule is in shadow mode.
     pub(crate) shadow: bool,
 }
@@ -56,20 +58,14 @@ impl StatsCell {
             addend: hits.addend.min(ADDEND_MAX),
             ..hits
         };
-        let Hits {
-            before,
-            addend,
-            limit,
-            ..
-        } = hits;
+        let Hits { before, addend, .. } = hits;
         if addend == 0 {
             return;
         }
         let after = before.saturating_add(addend);
         // Relaxed all: sums for people, they order nothing.
         self.total_hits.fetch_add(addend, Ordering::Relaxed);
-        // Three quarters are below the threshold however it is rounded, and cheaper to compute.
-        if after <= u64::from(limit) * 3 / 4 {
+        if after <= u64::from(hits.near_threshold) {
             return;
         }
         self.record_near_or_over(hits, after);
@@ -81,10 +77,10 @@ impl StatsCell {
             before,
             addend,
             limit,
+            near_threshold,
             shadow,
         } = hits;
-        let near = near_threshold(limit);
-        let limit = u64::from(limit);
+        let (near, limit) = (u64::from(near_threshold), u64::from(limit));
         let over = after.saturating_sub(before.max(limit));
         let up_to_limit = after.min(limit).saturating_sub(before.max(near));
         if up_to_limit > 0 {
@@ -129,32 +125,27 @@ impl StatsCell {
     }
 }
 
-/// Four fifths of a limit, rounded down in single precision as the reference rounds it.
-#[inline]
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a product of a u32 and 0.8 is neither negative nor beyond u64"
-)]
-fn near_threshold(limit: u32) -> u64 {
-    (limit as f32 * 0.8).floor() as u64
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// With four fifths of the limit as the threshold.
     fn record(calls: &[(u64, u64, u32)]) -> RuleStats {
         let cell = StatsCell::default();
         for &(before, addend, limit) in calls {
-            cell.record(Hits {
-                before,
-                addend,
-                limit,
-                shadow: false,
-            });
+            cell.record(hits(before, addend, limit));
         }
         cell.read()
+    }
+
+    fn hits(before: u64, addend: u64, limit: u32) -> Hits {
+        Hits {
+            before,
+            addend,
+            limit,
+            near_threshold: limit / 5 * 4,
+            shadow: false,
+        }
     }
 
     #[test]
@@ -183,10 +174,8 @@ mod tests {
     fn shadowed_hits_are_counted_as_over_too() {
         let cell = StatsCell::default();
         cell.record(Hits {
-            before: 10,
-            addend: 3,
-            limit: 10,
             shadow: true,
+            ..hits(10, 3, 10)
         });
         assert_eq!((cell.read().over_limit, cell.read().shadow_mode), (3, 3));
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::index::Index;
+use super::near_limit::NearLimitRatio;
 use super::pattern::{Pattern, has_wildcard};
 use super::rule::{Modes, Place, Rule, RuleId};
 use super::set::{
@@ -30,6 +31,7 @@ pub(super) struct Draft {
     /// In file order, parents before children.
     pub(super) nodes: Vec<DraftNode>,
     pub(super) modes: Modes,
+    pub(super) near_limit_ratio: NearLimitRatio,
 }
 
 /// A descriptor before it is compiled.
@@ -79,6 +81,7 @@ pub(super) fn compile(draft: Draft) -> Result<RuleSet, CompileError> {
         ));
     }
     check(&draft)?;
+    let near_limit_ratio = draft.near_limit_ratio;
     let mut levels = Levels::new(draft.domains.len());
     let mut nodes: Vec<Node> = Vec::with_capacity(draft.nodes.len());
     let mut rules: Vec<Rule> = Vec::new();
@@ -96,6 +99,7 @@ pub(super) fn compile(draft: Draft) -> Result<RuleSet, CompileError> {
             let place = Place {
                 nth,
                 has_next: usize::from(nth) + 1 < limits,
+                near_threshold: near_limit_ratio.threshold(rule.allowed()),
                 ..place
             };
             rules.push(Rule { place, ..rule });
@@ -115,6 +119,7 @@ pub(super) fn compile(draft: Draft) -> Result<RuleSet, CompileError> {
     let rules = assemble(draft.domains, nodes, rules, &levels);
     Ok(RuleSet {
         modes: draft.modes,
+        near_limit_ratio,
         ..rules
     })
 }
@@ -136,6 +141,7 @@ impl Place {
             metric_value_levels: metric_value | u64::from(draft.metric_value) << depth,
             nth: 0,
             has_next: false,
+            near_threshold: 0,
         })
     }
 }
@@ -278,6 +284,7 @@ fn assemble(
         key_patterns: arrays.key_patterns.into(),
         rules: rules.into(),
         modes: Modes::default(),
+        near_limit_ratio: NearLimitRatio::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::compile::{CompileError, DESCRIPTORS_MAX, Draft, DraftNode, LIMITS_MAX, compile};
+use super::near_limit::NearLimitRatio;
 use super::rule::{Algorithm, Modes, Origin, Place, Rule, RuleLimit};
 use super::set::{Parent, RuleSet};
 use super::wire::{Reader, UNLIMITED, VERSION, mode_flag, node_flag, rule_flag};
@@ -46,7 +47,7 @@ pub enum DecodeError {
         /// Where it begins.
         offset: usize,
     },
-    /// A text, unit or flag has a number that stands for nothing.
+    /// A text, unit, flag or ratio has a number that stands for nothing.
     #[error("number without a meaning before byte {offset} of encoded rules")]
     Unknown {
         /// Where it ends.
@@ -78,6 +79,10 @@ pub fn decode(bytes: &[u8]) -> Result<RuleSet, DecodeError> {
             offset: reader.offset(),
         });
     }
+    let near_limit_ratio =
+        NearLimitRatio::from_bits(reader.number()?).ok_or_else(|| DecodeError::Unknown {
+            offset: reader.offset(),
+        })?;
     let mut texts = Vec::new();
     for _ in 0..reader.count(1)? {
         texts.push(Arc::from(reader.text()?));
@@ -88,6 +93,7 @@ pub fn decode(bytes: &[u8]) -> Result<RuleSet, DecodeError> {
             shadow: modes & mode_flag::SHADOW != 0,
             quota: modes & mode_flag::QUOTA != 0,
         },
+        near_limit_ratio,
         ..decoder.draft()?
     };
     if decoder.reader.remaining() > 0 {

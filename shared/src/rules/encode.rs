@@ -1,7 +1,7 @@
 //! Rules as bytes, the form in which they are published in the region.
 //!
 //! ```text
-//! rules    version: 1 byte; modes: 1 byte; texts; domains; descriptors
+//! rules    version: 1 byte; modes: 1 byte; near limit ratio; texts; domains; descriptors
 //! texts    count; for each: length, that many bytes of UTF-8
 //! domains  count; for each: text
 //! descriptors
@@ -13,13 +13,13 @@
 //! ```
 //!
 //! Numbers take one to five bytes, seven bits a byte, lowest first. A text is given by its number in
-//! the list of texts; number 0 is the empty one. A parent below the number of domains is a domain, one
+//! the list of texts; number 0 is the empty one. The ratio is the bits of a number in single precision. A parent below the number of domains is a domain, one
 //! above it a descriptor, which comes before its children. What is in brackets is there when the flags
 //! (for requests per unit: the period) say so.
 
 use std::collections::HashMap;
 
-use super::rule::{Algorithm, Modes, Rule, RuleLimit};
+use super::rule::{Algorithm, Rule, RuleLimit};
 use super::set::{Node, Parent, RuleSet, number};
 use super::wire::{UNLIMITED, VERSION, mode_flag, node_flag, put_number, rule_flag};
 
@@ -35,7 +35,7 @@ pub fn encode(rules: &RuleSet) -> Vec<u8> {
     for node in &rules.nodes {
         encoder.node(node, rules);
     }
-    encoder.finish(rules.modes)
+    encoder.finish(rules)
 }
 
 #[derive(Default)]
@@ -129,9 +129,11 @@ impl<'a> Encoder<'a> {
         })
     }
 
-    fn finish(self, modes: Modes) -> Vec<u8> {
+    fn finish(self, rules: &RuleSet) -> Vec<u8> {
+        let modes = rules.modes;
         let modes = flag(mode_flag::SHADOW, modes.shadow) | flag(mode_flag::QUOTA, modes.quota);
         let mut out = vec![VERSION, modes];
+        put_number(&mut out, rules.near_limit_ratio.bits());
         put_number(&mut out, number(self.texts.len()));
         for text in self.texts {
             put_number(&mut out, number(text.len()));

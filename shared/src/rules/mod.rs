@@ -31,6 +31,7 @@ mod explain;
 #[cfg(feature = "yaml")]
 pub mod files;
 mod index;
+mod near_limit;
 mod pattern;
 mod rule;
 mod set;
@@ -48,6 +49,7 @@ pub use diff::{Change, ChangeKind, Counters, OrderChange, RulesDiff, Side, diff}
 pub use encode::encode;
 #[cfg(feature = "yaml")]
 pub use explain::{Candidate, End, Explanation, Missed, NodeId, RuleNode, Step, Verdict};
+pub use near_limit::NearLimitRatio;
 pub use rule::{Algorithm, Modes, Origin, Rule, RuleId, RuleLimit};
 pub use set::{DomainId, Lookup, Match, RulePath, RuleSet};
 pub use stats::assign_stats;

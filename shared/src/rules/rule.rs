@@ -118,7 +118,7 @@ pub struct Rule {
     pub(super) place: Place,
 }
 
-/// What a rule knows of the tree it stands in. Filled in when the set is compiled.
+/// What a rule knows of the set it stands in. Filled in when the set is compiled.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Place {
     /// The node whose limit it is.
@@ -133,6 +133,8 @@ pub(super) struct Place {
     pub(super) nth: u8,
     /// Whether the rule after it is a further limit of the same descriptor.
     pub(super) has_next: bool,
+    /// Hits up to which its limit is not near.
+    pub(super) near_threshold: u32,
 }
 
 impl Rule {
@@ -171,6 +173,26 @@ impl Rule {
             ) => TokenBucket::new(requests_per_unit, period, burst).ok(),
             _ => None,
         }
+    }
+
+    /// Hits that it allows at once: its limit, or the tokens in a full bucket; 0 of an unlimited one.
+    pub(super) fn allowed(&self) -> u32 {
+        match (self.algorithm, self.limit) {
+            (Algorithm::TokenBucket { burst }, _) => burst.get(),
+            (
+                _,
+                RuleLimit::Limited {
+                    requests_per_unit, ..
+                },
+            ) => requests_per_unit,
+            (_, RuleLimit::Unlimited) => 0,
+        }
+    }
+
+    /// Hits up to which its limit is not near, by the [`NearLimitRatio`](super::NearLimitRatio) of its set.
+    #[inline]
+    pub fn near_threshold(&self) -> u32 {
+        self.place.near_threshold
     }
 
     /// How many limits of the same descriptor come before it.

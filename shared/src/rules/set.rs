@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::index::Index;
+use super::near_limit::NearLimitRatio;
 use super::pattern::Pattern;
 use super::rule::{Modes, Rule, RuleId};
 use crate::descriptor::Entry;
@@ -33,6 +34,7 @@ pub struct RuleSet {
     pub(super) key_patterns: Box<[KeyPattern]>,
     pub(super) rules: Box<[Rule]>,
     pub(super) modes: Modes,
+    pub(super) near_limit_ratio: NearLimitRatio,
 }
 
 /// What [`RuleSet::find`] found.
@@ -385,6 +387,7 @@ impl Default for RuleSet {
             key_patterns: Box::default(),
             rules: Box::default(),
             modes: Modes::default(),
+            near_limit_ratio: NearLimitRatio::default(),
         }
     }
 }

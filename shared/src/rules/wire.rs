@@ -3,7 +3,7 @@
 use super::decode::DecodeError;
 
 /// Version of the encoding, its first byte. Another version is refused, never guessed at.
-pub(super) const VERSION: u8 = 3;
+pub(super) const VERSION: u8 = 4;
 
 /// Bits of the modes.
 pub(super) mod mode_flag {

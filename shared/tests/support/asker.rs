@@ -1,6 +1,6 @@
 //! Somebody who asks about one key under one limit, on a clock that is set by hand.
 
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 
 use hivemind_shared::clock::ManualClock;
 use hivemind_shared::decision::{Code, Decision, Limiter, Status};
@@ -39,8 +39,13 @@ impl Asker {
 
     /// One by this clock.
     pub(crate) fn by(owned: &OwnedRegion, clock: ManualClock) -> Self {
+        Self::on(owned.region().clone(), clock)
+    }
+
+    /// One in this region, by this clock.
+    pub(crate) fn on(region: Arc<Region>, clock: ManualClock) -> Self {
         Self {
-            limiter: Limiter::new(owned.region().clone(), clock.clone()),
+            limiter: Limiter::new(region, clock.clone()),
             clock,
             decision: Decision::new(),
         }

@@ -151,6 +151,7 @@ fn load(case: &Case) -> Result<RuleSet, Problems> {
             shadow: setting(case, "shadow_mode"),
             quota: setting(case, "quota_mode"),
         },
+        ..source::Options::default()
     };
     source::parse(&sources, &options).map(|loaded| loaded.rules)
 }

@@ -52,7 +52,7 @@ pub(super) const METRICS_BIND: &str = "metrics.bind";
 const XDS_TLS: &str = "CONFIG_GRPC_XDS_SERVER_USE_TLS";
 
 /// Variables that are one of our keys each.
-pub(super) const EQUALS: [Equal; 38] = [
+pub(super) const EQUALS: [Equal; 39] = [
     equal("GRPC_HOST", "server.address", Reading::Address),
     equal("GRPC_PORT", "server.grpc_port", Reading::Text),
     equal("GRPC_UDS", "server.grpc_socket", Reading::Text),
@@ -162,6 +162,11 @@ pub(super) const EQUALS: [Equal; 38] = [
         Reading::Size,
     ),
     equal(PROMETHEUS, "metrics.ratelimit_compat", Reading::Boolean),
+    equal(
+        "NEAR_LIMIT_RATIO",
+        "metrics.near_limit_ratio",
+        Reading::Text,
+    ),
     Equal {
         variable: PROMETHEUS_ADDRESS,
         key: METRICS_BIND,
@@ -206,7 +211,7 @@ impl Group {
 }
 
 /// Every group without an equal; the first that holds a variable has it.
-pub(super) const WITHOUT_EQUAL: [Group; 8] = [
+pub(super) const WITHOUT_EQUAL: [Group; 7] = [
     Group {
         names: &[
             "BACKEND_TYPE",
@@ -222,10 +227,6 @@ pub(super) const WITHOUT_EQUAL: [Group; 8] = [
         names: &["STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT"],
         reason: "a rule whose refused requests do not count says so itself, with hivemind: \
                  {count_denied: false} in its rate_limit",
-    },
-    Group {
-        names: &["NEAR_LIMIT_RATIO"],
-        reason: "the ratio is 0.8",
     },
     Group {
         names: &[

@@ -25,7 +25,7 @@ pub use self::connection::check;
 pub use self::status::XdsStatus;
 use super::Kick;
 use super::publish::{Publisher, RulesState};
-use crate::config::{HostPort, RateLimiting, Xds};
+use crate::config::{Config, HostPort};
 use crate::region_owner::RegionOwner;
 use crate::server::health::{Health, State};
 
@@ -38,14 +38,13 @@ use crate::server::health::{Health, State};
 ///
 /// When the operating system has no more threads or file descriptors.
 pub fn start(
-    xds: &Xds,
+    config: &Config,
     server: &HostPort,
-    rules: &RateLimiting,
     owner: Arc<RegionOwner>,
     health: &Health,
     kicks: mpsc::Receiver<Kick>,
 ) -> io::Result<(Arc<RulesState>, JoinHandle<()>)> {
-    let (required, options) = (rules.require_initial_config, rules.options());
+    let required = config.rate_limiting.require_initial_config;
     let before = owner.rules();
     let names = before.as_deref().map(names).unwrap_or_default();
     let publisher = Publisher::new(owner, health.clone(), names);
@@ -78,9 +77,9 @@ pub fn start(
         components.xds = Some(State::Degraded(format!("not connected to {server} yet")));
     });
     let client = Client::new(
-        xds.clone(),
+        config.xds.clone(),
         server.clone(),
-        options,
+        config.rules_options(),
         publisher,
         health.clone(),
     );

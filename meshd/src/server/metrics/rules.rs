@@ -37,7 +37,7 @@ pub(super) const SUMS: [Sum; 5] = [
     Sum {
         name: "near_limit",
         reference_name: "near_limit",
-        help: "Hits above four fifths of the limit and up to it.",
+        help: "Hits near the limit (metrics.near_limit_ratio) and up to it.",
         of: |stats| stats.near_limit,
     },
     Sum {

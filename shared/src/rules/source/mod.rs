@@ -52,6 +52,7 @@ mod schema;
 mod tests;
 
 use super::compile::Draft;
+use super::near_limit::NearLimitRatio;
 use super::rule::{Modes, Origin};
 use super::set::RuleSet;
 use crate::yaml::{Document, Limits, Problem, Problems, Source};
@@ -66,6 +67,8 @@ pub struct Options {
     pub merge_domains: bool,
     /// What holds for all of them.
     pub modes: Modes,
+    /// When hits count as near a limit.
+    pub near_limit_ratio: NearLimitRatio,
 }
 
 /// Rules that can be used.
@@ -119,7 +122,7 @@ pub fn from_documents(
 struct Reading<'a> {
     domains: Domains<'a>,
     problems: Problems,
-    modes: Modes,
+    options: Options,
 }
 
 impl<'a> Reading<'a> {
@@ -127,7 +130,7 @@ impl<'a> Reading<'a> {
         Self {
             domains: Domains::new(options.merge_domains),
             problems: Problems::default(),
-            modes: options.modes,
+            options: *options,
         }
     }
 
@@ -142,7 +145,7 @@ impl<'a> Reading<'a> {
         let Self {
             domains,
             mut problems,
-            modes,
+            options,
         } = self;
         domains.check_siblings(&mut problems);
         domains.check_reach(&mut problems);
@@ -151,7 +154,12 @@ impl<'a> Reading<'a> {
             return Err(problems);
         }
         let (draft, origins) = domains.into_draft();
-        match super::compile::compile(Draft { modes, ..draft }) {
+        let draft = Draft {
+            modes: options.modes,
+            near_limit_ratio: options.near_limit_ratio,
+            ..draft
+        };
+        match super::compile::compile(draft) {
             Ok(rules) => Ok(Loaded {
                 rules,
                 origins,

@@ -12,7 +12,7 @@ use crate::rules::compile::{CompileError, DEPTH_MAX, DESCRIPTORS_MAX, Draft, Dra
 use crate::rules::rule::{Algorithm, Modes, Origin, Rule, RuleLimit};
 use crate::rules::set::{Parent, RuleSet};
 use crate::rules::wire::{VERSION, put_number};
-use crate::rules::{DecodeError, decode, encode};
+use crate::rules::{DecodeError, NearLimitRatio, decode, encode};
 use crate::window::{Period, Unit};
 
 /// Uses every part of what was decoded, as a reader of a region would.
@@ -72,7 +72,7 @@ proptest! {
     ) {
         let mut bytes = bytes;
         if let Some(version) = bytes.first_mut() {
-            *version = 1;
+            *version = VERSION;
         }
         if let Ok(rules) = decode(&bytes) {
             exercise(&rules, &request);
@@ -148,6 +148,7 @@ fn every_part_of_a_rule_survives() {
             shadow: true,
             quota: true,
         },
+        near_limit_ratio: NearLimitRatio::new(0.25).unwrap(),
         domains: vec![Arc::from("d")],
         nodes: nodes.collect(),
     })
@@ -199,9 +200,9 @@ fn an_encoding_cut_short_anywhere_is_an_error() {
     }
 }
 
-/// The start of an encoding with the texts "" and "k" and one domain.
+/// The start of an encoding with a ratio of 0, the texts "" and "k" and one domain.
 fn header() -> Vec<u8> {
-    vec![VERSION, 0, 2, 0, 1, b'k', 1, 1]
+    vec![VERSION, 0, 0, 2, 0, 1, b'k', 1, 1]
 }
 
 #[test]
@@ -209,9 +210,21 @@ fn counts_beyond_the_bytes_are_refused_before_anything_is_allocated() {
     let mut bytes = header();
     put_number(&mut bytes, u32::MAX);
     assert!(matches!(decode(&bytes), Err(DecodeError::Truncated { .. })));
-    let mut bytes = vec![VERSION, 0];
+    let mut bytes = vec![VERSION, 0, 0];
     put_number(&mut bytes, u32::MAX);
     assert!(matches!(decode(&bytes), Err(DecodeError::Truncated { .. })));
+}
+
+#[test]
+fn a_ratio_that_is_no_share_is_refused() {
+    for wrong in [-0.5, 1.5, f32::NAN, f32::INFINITY] {
+        let mut bytes = vec![VERSION, 0];
+        put_number(&mut bytes, wrong.to_bits());
+        assert!(
+            matches!(decode(&bytes), Err(DecodeError::Unknown { .. })),
+            "{wrong}"
+        );
+    }
 }
 
 #[test]
@@ -268,9 +281,9 @@ fn depth_is_bounded_where_the_bits_of_a_level_end() {
             rules: vec![rule(0)],
         });
         compile(Draft {
-            modes: Modes::default(),
             domains: vec![Arc::from("d")],
             nodes: nodes.collect(),
+            ..Draft::default()
         })
     };
     assert_eq!(

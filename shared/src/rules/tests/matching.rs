@@ -4,7 +4,6 @@ use proptest::prelude::*;
 
 use super::{Tree, compile_trees, number_rules};
 use crate::descriptor::Entry;
-use crate::rules::rule::Modes;
 use crate::rules::{Lookup, RuleLimit, RuleSet};
 
 /// A pattern by its definition.
@@ -309,9 +308,8 @@ fn many_domains_are_told_apart() {
         .map(|number| format!("domain-{number}").as_str().into())
         .collect();
     let draft = super::Draft {
-        modes: Modes::default(),
         domains,
-        nodes: Vec::new(),
+        ..super::Draft::default()
     };
     let rules = super::compile(draft).unwrap();
     for number in 0..100_u32 {

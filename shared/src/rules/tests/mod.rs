@@ -8,7 +8,7 @@ mod matching;
 use std::sync::Arc;
 
 use super::compile::{Draft, DraftNode, compile};
-use super::rule::{Algorithm, Modes, Origin, Place, Rule, RuleLimit};
+use super::rule::{Algorithm, Origin, Place, Rule, RuleLimit};
 use super::set::{Parent, RuleSet, number};
 use crate::window::Unit;
 
@@ -75,9 +75,8 @@ pub(super) fn compile_trees(trees: &[Tree]) -> RuleSet {
         }
     }
     let mut draft = Draft {
-        modes: Modes::default(),
         domains: vec![Arc::from("d")],
-        nodes: Vec::new(),
+        ..Draft::default()
     };
     for tree in trees {
         add(&mut draft.nodes, Parent::Domain(0), tree);

@@ -25,6 +25,7 @@ use crate::region_owner::RegionOwner;
 use crate::rules_source::RulesState;
 use crate::server::accept::GrpcListeners;
 use crate::server::admin::Admin;
+use crate::server::calls::{CallCounts, Calls};
 use crate::server::connection::ConnectionSettings;
 use crate::server::health::{Health, State};
 use crate::server::listen::{SocketFile, UnixSocket};
@@ -133,15 +134,15 @@ pub(crate) fn serve(
     let reporter = HealthReporter::new();
     let extras = Arc::new(Extras::of(&loaded.config.rate_limiting));
     let reflection = server.reflection.then(reflection).flatten();
-    let services = || {
+    let calls = Arc::new(Calls::of_workers(worker_count(server.workers)));
+    let services = |counts: &Arc<CallCounts>| {
         let health = HealthService::from_health_reporter(reporter.clone());
-        let rate_limit = RateLimit::new(parts.owner.decider(), Arc::clone(&extras));
+        let decider = parts.owner.decider();
+        let rate_limit = RateLimit::new(decider, Arc::clone(&extras), Arc::clone(counts));
         Services::new(rate_limit, health, reflection.clone())
     };
     let connections = Arc::new(ConnectionSettings::new(server, parts.tls.clone()));
-    let services: Vec<_> = (0..worker_count(server.workers))
-        .map(|_| services())
-        .collect();
+    let services: Vec<_> = calls.grpc().iter().map(services).collect();
     let workers = Arc::new(
         Workers::start(services, &connections, &stop.signal())
             .map_err(Failure::system("threads for workers"))?,
@@ -168,6 +169,7 @@ pub(crate) fn serve(
             owner: Arc::clone(&parts.owner),
             rules: Arc::clone(&parts.rules),
             mesh: parts.mesh.as_ref().map(MeshService::handle),
+            calls: Arc::clone(&calls),
             tls: parts.tls.clone(),
         };
         let endpoints = Admin {
@@ -176,8 +178,8 @@ pub(crate) fn serve(
             workers: Arc::clone(&workers),
             metrics: metrics.clone(),
         };
-        let calls = RateLimit::new(parts.owner.decider(), extras);
-        let http_router = http::router(parts.health.clone(), calls, metrics.clone());
+        let json = RateLimit::new(parts.owner.decider(), extras, Arc::clone(calls.json()));
+        let http_router = http::router(parts.health.clone(), json, metrics.clone());
         let metrics_port = metrics_port.map(|port| (port, metrics::router(metrics)));
 
         let health = parts.health.clone();

@@ -9,11 +9,12 @@
 
 mod support;
 
+use hivemind_proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use hivemind_shared::clock::CoarseClock;
 use hivemind_shared::decision::{Decision, Limiter};
 use hivemind_shared::descriptor::{Descriptor, Entry};
 use hivemind_shared::region::Region;
-use support::{Meshd, Site, admitted};
+use support::{Meshd, Site, admitted, ask, descriptor, request};
 
 /// Ten a year for each user.
 const TEN: &str = "domain: test\ndescriptors:\n  - key: user\n    rate_limit: {unit: year, requests_per_unit: 10}\n";
@@ -52,4 +53,102 @@ async fn another_near_limit_ratio_holds_after_a_restart_for_the_service_and_for_
     assert_eq!(number(&meshd, NEAR), 1.0);
     assert_eq!(admitted(&mut meshd.client().await, "ada", 2).await, 2);
     assert_eq!(number(&meshd, NEAR), 3.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn calls_are_counted_by_how_they_end_and_times_are_taken_of_those_by_grpc() {
+    let meshd = Site::new(TEN).start_with(&["--metrics-ratelimit-compat", "true"]);
+    // Two connections, which two workers serve.
+    for user in ["ada", "lin"] {
+        let mut client = meshd.client().await;
+        assert_eq!(admitted(&mut client, user, 11).await, 10);
+        let no_descriptors = client.should_rate_limit(request(Vec::new())).await;
+        assert!(no_descriptors.is_err());
+        let mut nameless = request(Vec::new());
+        nameless.domain.clear();
+        assert!(client.should_rate_limit(nameless).await.is_err());
+        // More than a call may be.
+        let large = descriptor(&[("user", &"x".repeat(1 << 20))]);
+        let large = client.should_rate_limit(request(vec![large])).await;
+        assert!(large.is_err());
+    }
+    assert_eq!(meshd.json("not JSON").0, 400);
+    assert_eq!(meshd.json("{}").0, 400);
+    for (protocol, outcome, expected) in [
+        ("grpc", "ok", 20.0),
+        ("grpc", "over_limit", 2.0),
+        ("grpc", "empty_domain", 2.0),
+        ("grpc", "empty_descriptor_list", 2.0),
+        ("grpc", "malformed", 2.0),
+        ("grpc", "no_rules", 0.0),
+        ("json", "ok", 0.0),
+        ("json", "empty_domain", 1.0),
+        ("json", "malformed", 1.0),
+    ] {
+        let series =
+            format!(r#"hivemind_calls_total{{protocol="{protocol}",outcome="{outcome}"}}"#);
+        assert_eq!(number(&meshd, &series), expected, "{series}");
+    }
+    assert_eq!(number(&meshd, "hivemind_call_duration_seconds_count"), 28.0);
+    assert!(number(&meshd, "hivemind_call_duration_seconds_sum") > 0.0);
+    let all = r#"hivemind_call_duration_seconds_bucket{le="+Inf"}"#;
+    assert_eq!(number(&meshd, all), 28.0);
+
+    for (series, expected) in [
+        (
+            r#"ratelimit_service_total_requests{grpc_method="ShouldRateLimit"}"#,
+            26.0,
+        ),
+        (
+            r#"ratelimit_service_should_rate_limit_error{err_type="service_error"}"#,
+            5.0,
+        ),
+        (
+            r#"ratelimit_service_response_time_seconds_count{grpc_method="ShouldRateLimit"}"#,
+            28.0,
+        ),
+    ] {
+        assert_eq!(number(&meshd, series), expected, "{series}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_domain_that_no_rules_are_for_is_named_with_its_descriptors() {
+    let meshd = Site::new(TEN).start_with(&["--metrics-ratelimit-compat", "true"]);
+    let mut client = meshd.client().await;
+    let unmatched = descriptor(&[("other", "x")]);
+    ask(&mut client, request(vec![unmatched.clone()])).await;
+    let elsewhere = RateLimitRequest {
+        domain: "else.where".to_owned(),
+        ..request(vec![unmatched.clone(), unmatched])
+    };
+    ask(&mut client, elsewhere).await;
+    let series = r#"hivemind_domain_not_found_total{domain="else.where"}"#;
+    assert_eq!(number(&meshd, series), 2.0);
+    let series = "ratelimit_service_rate_limit_else_where_domain_not_found";
+    assert_eq!(number(&meshd, series), 2.0);
+    let (_, text) = meshd.http("/metrics");
+    assert!(
+        !text.contains(r#"domain_not_found_total{domain="test"}"#),
+        "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn calls_that_pass_in_global_shadow_mode_alone_are_counted() {
+    const SHADOWED: &str = "hivemind_global_shadow_mode_total";
+    let site = Site::new(TEN);
+    let compat = ["--metrics-ratelimit-compat", "true"];
+    let meshd = site.start_with(&compat);
+    assert_eq!(admitted(&mut meshd.client().await, "ada", 11).await, 10);
+    assert_eq!(number(&meshd, SHADOWED), 0.0, "it was refused");
+    assert!(meshd.stop().success());
+
+    let meshd = site.start_with(&[&compat[..], &["--rate-limiting-shadow-mode", "true"]].concat());
+    let mut client = meshd.client().await;
+    assert_eq!(admitted(&mut client, "lin", 10).await, 10);
+    assert_eq!(number(&meshd, SHADOWED), 0.0, "within the limit");
+    assert_eq!(admitted(&mut client, "ada", 3).await, 3);
+    assert_eq!(number(&meshd, SHADOWED), 3.0);
+    assert_eq!(number(&meshd, "ratelimit_service_global_shadow_mode"), 3.0);
 }

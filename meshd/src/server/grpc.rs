@@ -2,6 +2,7 @@
 
 use std::future::{Ready, ready};
 use std::sync::Arc;
+use std::time::Instant;
 
 use hivemind_proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use hyper::body::Incoming;
@@ -14,6 +15,7 @@ use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
+use super::calls::Outcome;
 use super::rate_limit::RateLimit;
 use super::reflection::Reflection;
 
@@ -57,10 +59,22 @@ impl Services {
     /// method that is called all the time needs none of them.
     pub(super) async fn call(self, request: http::Request<Incoming>) -> http::Response<Body> {
         if request.uri().path() == SHOULD_RATE_LIMIT {
-            Grpc::new(SmallMessages)
+            let begun = Instant::now();
+            let mut was_read = false;
+            let service = ShouldRateLimit {
+                rate_limit: &self.rate_limit,
+                was_read: &mut was_read,
+            };
+            let response = Grpc::new(SmallMessages)
                 .apply_max_message_size_config(Some(REQUEST_SIZE_MAX), None)
-                .unary(ShouldRateLimit(&self.rate_limit), request)
-                .await
+                .unary(service, request)
+                .await;
+            let counts = self.rate_limit.counts();
+            if !was_read {
+                counts.ended(Outcome::Malformed);
+            }
+            counts.took(begun.elapsed());
+            response
         } else {
             // On the heap: the future of the call that is made all the time stays small.
             Box::pin(self.others(request)).await
@@ -80,15 +94,20 @@ impl Services {
 }
 
 /// `ShouldRateLimit` as tonic calls it.
-struct ShouldRateLimit<'a>(&'a RateLimit);
+struct ShouldRateLimit<'a> {
+    rate_limit: &'a RateLimit,
+    /// Set once the message of the call was read.
+    was_read: &'a mut bool,
+}
 
 impl UnaryService<RateLimitRequest> for ShouldRateLimit<'_> {
     type Response = RateLimitResponse;
     type Future = Ready<Result<tonic::Response<RateLimitResponse>, Status>>;
 
     fn call(&mut self, request: tonic::Request<RateLimitRequest>) -> Self::Future {
+        *self.was_read = true;
         ready(
-            self.0
+            self.rate_limit
                 .answer(request.get_ref())
                 .map(tonic::Response::new)
                 .map_err(Status::from),

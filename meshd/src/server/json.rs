@@ -16,6 +16,7 @@ use hivemind_proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitR
 use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::calls::Outcome;
 use super::rate_limit::{RateLimit, RateLimitError};
 
 /// The largest body that is read, the same as for gRPC.
@@ -30,6 +31,7 @@ pub(super) async fn should_rate_limit(
         .ok()
         .and_then(|body| serde_json::from_slice::<Request>(&body).ok());
     let Some(request) = request else {
+        rate_limit.counts().ended(Outcome::Malformed);
         return bad_request();
     };
     match rate_limit.answer(&request.into()) {

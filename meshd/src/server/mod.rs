@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod admin;
+pub mod calls;
 pub mod connection;
 mod dynamic_metadata;
 mod grpc;

@@ -14,9 +14,11 @@ use hivemind_proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitR
 use hivemind_shared::decision::{Code, DecideError, Decision, Limiter, Status};
 use hivemind_shared::descriptor::{Descriptor, Entry, LimitOverride};
 use hivemind_shared::region::LoadRulesError;
+use hivemind_shared::table::CountError;
 use hivemind_shared::window::Unit;
 use smallvec::SmallVec;
 
+use super::calls::{CallCounts, Outcome};
 use super::dynamic_metadata;
 use super::response_headers::HeaderNames;
 use crate::config::RateLimiting;
@@ -72,6 +74,18 @@ impl From<DecideError> for RateLimitError {
     }
 }
 
+impl RateLimitError {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::EmptyDomain => Outcome::EmptyDomain,
+            Self::EmptyDescriptorList => Outcome::EmptyDescriptorList,
+            Self::NoRules | Self::Undecided(DecideError::NoRules(_)) => Outcome::NoRules,
+            Self::Undecided(DecideError::Uncounted(CountError::Full)) => Outcome::RegionFull,
+            Self::Undecided(DecideError::Uncounted(CountError::Contended)) => Outcome::Contended,
+        }
+    }
+}
+
 impl From<RateLimitError> for tonic::Status {
     fn from(error: RateLimitError) -> Self {
         // The code envoyproxy/ratelimit gives whatever is wrong; its clients know no other.
@@ -94,11 +108,16 @@ impl Extras {
     }
 }
 
-/// The Rate Limit Service; cloning shares the way to the region.
+/// The Rate Limit Service of one worker; cloning shares it.
 #[derive(Clone, Debug)]
-pub struct RateLimit {
+pub struct RateLimit(Arc<Parts>);
+
+/// Behind one pointer of the worker's own, because the service is cloned for every call.
+#[derive(Debug)]
+struct Parts {
     decider: Decider,
     extras: Arc<Extras>,
+    counts: Arc<CallCounts>,
 }
 
 /// What answers carry besides the statuses.
@@ -111,9 +130,18 @@ pub struct Extras {
 }
 
 impl RateLimit {
-    /// A service that decides by `decider`.
-    pub fn new(decider: Decider, extras: Arc<Extras>) -> Self {
-        Self { decider, extras }
+    /// A service that decides by `decider` and says in `counts` what became of its calls.
+    pub fn new(decider: Decider, extras: Arc<Extras>, counts: Arc<CallCounts>) -> Self {
+        Self(Arc::new(Parts {
+            decider,
+            extras,
+            counts,
+        }))
+    }
+
+    /// What became of its calls.
+    pub(super) fn counts(&self) -> &CallCounts {
+        &self.0.counts
     }
 
     /// Counts the request and answers it, on the calling thread.
@@ -122,6 +150,16 @@ impl RateLimit {
     ///
     /// [`RateLimitError`] says whose fault it is.
     pub fn answer(&self, request: &RateLimitRequest) -> Result<RateLimitResponse, RateLimitError> {
+        let answer = self.decide(request);
+        self.counts().ended(match &answer {
+            Ok(response) if response.overall_code() == WireCode::Ok => Outcome::Ok,
+            Ok(_) => Outcome::OverLimit,
+            Err(error) => error.outcome(),
+        });
+        answer
+    }
+
+    fn decide(&self, request: &RateLimitRequest) -> Result<RateLimitResponse, RateLimitError> {
         if request.domain.is_empty() {
             return Err(RateLimitError::EmptyDomain);
         }
@@ -150,11 +188,12 @@ impl RateLimit {
             .collect();
 
         DECISION.with_borrow_mut(|decision| {
-            let limiter = self.decider.0.load();
+            let limiter = self.0.decider.0.load();
             let domain = request.domain.as_bytes();
             limiter.decide(domain, &descriptors, request.hits_addend, decision)?;
+            self.note(request, decision);
             let mut response = response(decision);
-            if *self.extras != Extras::default() {
+            if *self.0.extras != Extras::default() {
                 self.add_extras(request, decision, &mut response);
             }
             Ok(response)
@@ -163,6 +202,28 @@ impl RateLimit {
 }
 
 impl RateLimit {
+    /// Counts what the outcome alone does not say.
+    fn note(&self, request: &RateLimitRequest, decision: &Decision) {
+        if decision.is_shadowed() {
+            self.counts().shadowed();
+        }
+        let has_limit = |status: &Status| status.limit.is_some() || status.rule.is_some();
+        if !decision.statuses.iter().any(has_limit) {
+            self.note_unlimited(request, decision);
+        }
+    }
+
+    #[cold]
+    fn note_unlimited(&self, request: &RateLimitRequest, decision: &Decision) {
+        let domain = decision
+            .rules()
+            .and_then(|rules| rules.domain(request.domain.as_bytes()));
+        if domain.is_none() {
+            let descriptors = request.descriptors.len();
+            self.counts().unknown_domain(&request.domain, descriptors);
+        }
+    }
+
     #[cold]
     fn add_extras(
         &self,
@@ -170,10 +231,10 @@ impl RateLimit {
         decision: &Decision,
         response: &mut RateLimitResponse,
     ) {
-        if let Some(names) = &self.extras.headers {
+        if let Some(names) = &self.0.extras.headers {
             response.response_headers_to_add = names.describe(decision);
         }
-        if self.extras.metadata {
+        if self.0.extras.metadata {
             response.dynamic_metadata = Some(dynamic_metadata::describe(request, decision));
         }
     }

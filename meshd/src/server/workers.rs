@@ -187,7 +187,9 @@ mod tests {
         let limiter = Limiter::new(Arc::clone(region.region()), CoarseClock);
         let extras = Arc::new(Extras::of(&config.rate_limiting));
         let health = HealthService::from_health_reporter(HealthReporter::new());
-        Services::new(RateLimit::new(Decider::new(limiter), extras), health, None)
+        let counts = Arc::default();
+        let rate_limit = RateLimit::new(Decider::new(limiter), extras, counts);
+        Services::new(rate_limit, health, None)
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What a decision says.
 
 use super::rules_cache::Loaded;
+use super::votes::{Vote, Votes};
 use crate::region::LoadRulesError;
-use crate::rules::{Rule, RuleId, RuleLimit, RuleSet};
+use crate::rules::{Modes, Rule, RuleId, RuleLimit, RuleSet};
 use crate::table::CountError;
 use crate::window::Period;
 
@@ -131,6 +132,33 @@ impl Decision {
         }
         let refused = |status: &&Status| status.is_over() && status.rule.is_some();
         self.statuses.iter().find(refused)?.rule
+    }
+
+    /// Whether the request is over its limits and passes because every request does ([`Modes::shadow`]).
+    pub fn is_shadowed(&self) -> bool {
+        match self.rules() {
+            Some(rules) if rules.modes().shadow && self.overall == Code::Ok => {
+                self.would_be_over(rules)
+            }
+            _ => false,
+        }
+    }
+
+    #[cold]
+    fn would_be_over(&self, rules: &RuleSet) -> bool {
+        let mut votes = Votes::default();
+        for status in self.statuses.iter().filter(|status| status.limit.is_some()) {
+            let rule = status.rule.and_then(|id| rules.rule(id));
+            votes.add(Vote::of(
+                status.code,
+                rule.is_some_and(|rule| rule.quota_mode),
+            ));
+        }
+        let modes = Modes {
+            shadow: false,
+            ..rules.modes()
+        };
+        votes.overall(modes, &self.statuses) == Ok(Code::OverLimit)
     }
 
     /// The name of the rule a limit comes from; empty when it has none.

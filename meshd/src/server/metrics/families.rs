@@ -7,6 +7,8 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::MetricType;
 
+use crate::server::calls::ResponseTimes;
+
 /// No labels.
 pub(super) const UNLABELLED: [(&str, &str); 0] = [];
 
@@ -52,6 +54,29 @@ impl<'e> Families<'e> {
         self.family(name, help, MetricType::Unknown, samples, |metric, value| {
             metric.encode_gauge(value)
         })
+    }
+
+    /// Times by their length, with samples by their labels.
+    pub(super) fn histogram<L: EncodeLabelSet>(
+        &mut self,
+        name: &str,
+        help: &str,
+        samples: impl IntoIterator<Item = (L, ResponseTimes)>,
+    ) -> fmt::Result {
+        self.family(
+            name,
+            help,
+            MetricType::Histogram,
+            samples,
+            |metric, times| {
+                metric.encode_histogram::<[(&str, &str); 0]>(
+                    times.sum_s(),
+                    times.count(),
+                    &times.buckets(),
+                    None,
+                )
+            },
+        )
     }
 
     fn family<L: EncodeLabelSet, V>(

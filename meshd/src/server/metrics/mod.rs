@@ -1,6 +1,7 @@
 //! `/metrics`: numbers for Prometheus and its like, put together at each scrape from what the region and
 //! the mesh say of themselves. SPECIFICATION.md has the catalogue.
 
+mod calls;
 mod families;
 mod grpc;
 mod mesh;
@@ -30,6 +31,7 @@ use crate::mesh::MeshHandle;
 use crate::region_owner::RegionOwner;
 use crate::rules_source::xds::XdsStatus;
 use crate::rules_source::{Loads, RulesState};
+use crate::server::calls::Calls;
 use crate::server::tls::Tls;
 
 /// Media type of OpenMetrics, which a scraper has to ask for.
@@ -49,6 +51,8 @@ pub struct Metrics {
     pub ratelimit_compat: bool,
     /// The mesh's; none when it is off.
     pub mesh: Option<MeshHandle>,
+    /// What became of calls.
+    pub calls: Arc<Calls>,
     /// TLS on the gRPC port; none when it is off.
     pub tls: Option<Arc<Tls>>,
 }
@@ -76,6 +80,7 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
         ratelimit_compat: metrics.ratelimit_compat,
         xds: metrics.rules.status().xds,
         mesh: status,
+        calls: metrics.calls,
         tls: metrics.tls,
     };
     match render(scrape, wants_open_metrics) {
@@ -116,6 +121,7 @@ struct Scrape {
     xds: Option<XdsStatus>,
     /// None while the mesh is off or has not begun: its metrics have no samples then.
     mesh: Option<Arc<Status>>,
+    calls: Arc<Calls>,
     /// None when it is off.
     tls: Option<Arc<Tls>>,
 }
@@ -131,8 +137,10 @@ impl Collector for Scrape {
         rules::encode(&self.region, &rules, self.loads, &mut families)?;
         if self.ratelimit_compat {
             ratelimit_compat::encode(&self.region, &rules, self.loads, &mut families)?;
+            ratelimit_compat::encode_calls(&self.calls, &mut families)?;
         }
         xds::encode(self.xds.as_ref(), &mut families)?;
+        calls::encode(&self.calls, &mut families)?;
         grpc::encode(self.tls.as_deref(), &mut families)?;
         mesh::encode(self.mesh.as_deref(), &rules, &mut families)
     }
@@ -259,6 +267,7 @@ mod tests {
             ratelimit_compat: false,
             xds: None,
             mesh: status.map(Arc::new),
+            calls: Arc::new(Calls::of_workers(2)),
             tls: None,
         }
     }

@@ -10,6 +10,7 @@ use hivemind_shared::rules::RuleSet;
 use super::families::{Families, UNLABELLED};
 use super::rules::{SUMS, sums_of};
 use crate::rules_source::Loads;
+use crate::server::calls::{Calls, Outcome};
 
 /// Domain and the first two levels; as there, deeper ones add up.
 type Labels = (String, Vec<String>);
@@ -57,4 +58,52 @@ pub(super) fn encode(
         "Sets of rules that were refused.",
         [(UNLABELLED, loads.failed)],
     )
+}
+
+/// What became of calls. There the calls are counted that could be read.
+pub(super) fn encode_calls(calls: &Calls, families: &mut Families<'_>) -> fmt::Result {
+    const METHOD: [(&str, &str); 1] = [("grpc_method", "ShouldRateLimit")];
+    let (grpc, json) = (calls.grpc_outcomes(), calls.json_outcomes());
+    let read = |(outcome, _): &&(Outcome, u64)| *outcome != Outcome::Malformed;
+    let errors = grpc.iter().chain(&json).filter(read);
+    let errors = errors.filter(|(outcome, _)| !outcome.is_answer());
+    families.unknown(
+        "ratelimit_service_should_rate_limit_error",
+        "Calls without an answer.",
+        [(
+            [("err_type", "service_error")],
+            errors.map(|(_, count)| count).sum::<u64>(),
+        )],
+    )?;
+    let grpc = grpc.iter().filter(read);
+    families.unknown(
+        "ratelimit_service_total_requests",
+        "Calls by gRPC.",
+        [(METHOD, grpc.map(|(_, count)| count).sum::<u64>())],
+    )?;
+    families.histogram(
+        "ratelimit_service_response_time_seconds",
+        "Time from the headers of a call by gRPC until its answer was there.",
+        [(METHOD, calls.grpc_times())],
+    )?;
+    families.unknown(
+        "ratelimit_service_global_shadow_mode",
+        "Calls over their limits that passed because all do.",
+        [(UNLABELLED, calls.shadowed())],
+    )?;
+    // The domain is in the name there, with an underscore for what may not be.
+    let mut domains: BTreeMap<String, u64> = BTreeMap::new();
+    for (domain, descriptors) in calls.unknown_domains() {
+        let is_kept = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+        let name = domain.replace(|letter| !is_kept(letter), "_");
+        *domains.entry(name).or_default() += descriptors;
+    }
+    for (domain, descriptors) in domains {
+        families.unknown(
+            &format!("ratelimit_service_rate_limit_{domain}_domain_not_found"),
+            "Descriptors of calls with a domain that no rules are for.",
+            [(UNLABELLED, descriptors)],
+        )?;
+    }
+    Ok(())
 }

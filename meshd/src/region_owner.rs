@@ -13,7 +13,8 @@ use std::time::Duration;
 use hivemind_shared::clock::{CoarseClock, unix_time_ms};
 use hivemind_shared::decision::Limiter;
 use hivemind_shared::region::{
-    LoadRulesError, Opened, OwnError, OwnedRegion, PublishError, Region, RegionLock, RegionOptions,
+    LoadRulesError, Opened, OwnError, OwnedRegion, PublishError, Published, Region, RegionLock,
+    RegionOptions,
 };
 use hivemind_shared::rules::RuleSet;
 use tracing::{error, info, warn};
@@ -67,7 +68,7 @@ impl std::fmt::Debug for Follower {
 #[derive(Debug)]
 struct Owned {
     region: OwnedRegion,
-    /// What is published, to publish it again in a new region; none before the first.
+    /// What is published, with the statistics places it has in this region; none before the first.
     rules: Option<Arc<RuleSet>>,
     /// Where tools find the admin port, to say so in a new region.
     admin: Option<SocketAddr>,
@@ -98,11 +99,8 @@ impl RegionOwner {
             hash_key,
             ..RegionOptions::from(config)
         };
-        let region = open(lock, &options, rules.as_ref())?;
-        let rules = match rules {
-            Some(rules) => Some(rules),
-            None => left_behind(&region),
-        };
+        let (region, published) = open(lock, &options, rules.as_ref())?;
+        let rules = published.or_else(|| left_behind(&region));
         health.update(|components| components.region = State::Up);
         Ok(Self {
             path: config.path.clone(),
@@ -151,21 +149,27 @@ impl RegionOwner {
     /// # Errors
     ///
     /// When they do not fit. The published rules stay then.
-    pub fn publish(&self, rules: RuleSet) -> Result<u64, PublishError> {
+    pub fn publish(&self, rules: &RuleSet) -> Result<u64, PublishError> {
         let mut owned = self.lock();
-        // Should this process go on as the owner, it publishes them then.
-        let generation = if owned.rests {
-            owned.region.region().rules_generation()
-        } else {
-            owned.region.publish_rules(&rules)?
-        };
-        owned.rules = Some(Arc::new(rules));
-        Ok(generation)
+        if owned.rests {
+            // Should this process go on as the owner, it publishes them then.
+            owned.rules = Some(Arc::new(rules.clone()));
+            return Ok(owned.region.region().rules_generation());
+        }
+        let published = owned.region.publish_rules(rules)?;
+        owned.rules = Some(Arc::new(published.rules));
+        Ok(published.generation)
     }
 
     /// The published rules; none before the first.
     pub fn rules(&self) -> Option<Arc<RuleSet>> {
         self.lock().rules.clone()
+    }
+
+    /// The region, and the rules that are published in it.
+    pub fn region_and_rules(&self) -> (Arc<Region>, Option<Arc<RuleSet>>) {
+        let owned = self.lock();
+        (Arc::clone(owned.region.region()), owned.rules.clone())
     }
 
     /// The generation of the published rules.
@@ -215,10 +219,13 @@ impl RegionOwner {
         owned.rests = false;
         owned.region.sign();
         owned.region.set_admin_address(owned.admin);
-        if let Some(rules) = owned.rules.clone()
-            && let Err(failure) = owned.region.publish_rules(&rules)
-        {
-            error!(%failure, "the rules cannot be published again: restart meshd");
+        if let Some(rules) = owned.rules.clone() {
+            match owned.region.publish_rules(&rules) {
+                Ok(published) => owned.rules = Some(Arc::new(published.rules)),
+                Err(failure) => {
+                    error!(%failure, "the rules cannot be published again: restart meshd");
+                }
+            }
         }
         let region = Arc::clone(owned.region.region());
         self.beat_in(&mut owned);
@@ -243,7 +250,7 @@ impl RegionOwner {
             .map_err(OpenError::from)
             .and_then(|lock| open(lock, &self.options, owned.rules.as_deref()));
         match made {
-            Ok(region) => {
+            Ok((region, published)) => {
                 warn!(path = %self.path.display(), "the region was removed: went on with a new one");
                 self.decider.replace(limiter(&region));
                 region.set_admin_address(owned.admin);
@@ -251,6 +258,7 @@ impl RegionOwner {
                     tell(next_run(&region));
                 }
                 owned.region = region;
+                owned.rules = published.map(Arc::new);
                 owned.last_failure = None;
                 self.health
                     .update(|components| components.region = State::Up);
@@ -277,17 +285,15 @@ impl RegionOwner {
     }
 }
 
-/// Opens the region and publishes rules in it, if there are any.
+/// Opens the region and publishes rules in it, if there are any. Returns them as they are in it.
 fn open(
     lock: RegionLock,
     options: &RegionOptions,
     rules: Option<&RuleSet>,
-) -> Result<OwnedRegion, OpenError> {
+) -> Result<(OwnedRegion, Option<RuleSet>), OpenError> {
     let (mut region, opened) = OwnedRegion::open_locked(lock, options)?;
-    let generation = match rules {
-        Some(rules) => region.publish_rules(rules)?,
-        None => region.region().rules_generation(),
-    };
+    let published = rules.map(|rules| region.publish_rules(rules)).transpose()?;
+    let generation = region.region().rules_generation();
     region.beat(unix_time_ms());
     let path = region.path().display();
     let max_keys = options.max_keys;
@@ -298,7 +304,7 @@ fn open(
             warn!(%path, max_keys, generation, reason, "region replaced: its counters are lost");
         }
     }
-    Ok(region)
+    Ok((region, published.map(|Published { rules, .. }| rules)))
 }
 
 /// The rules of an earlier run, which are in force in the region.

@@ -14,7 +14,7 @@ use hivemind_shared::clock::CoarseClock;
 use hivemind_shared::decision::{Decision, Limiter};
 use hivemind_shared::descriptor::{Descriptor, Entry};
 use hivemind_shared::region::Region;
-use support::{Meshd, Site, admitted, ask, descriptor, request};
+use support::{Meshd, Site, admitted, ask, descriptor, eventually, request};
 
 /// Ten a year for each user.
 const TEN: &str = "domain: test\ndescriptors:\n  - key: user\n    rate_limit: {unit: year, requests_per_unit: 10}\n";
@@ -151,4 +151,29 @@ async fn calls_that_pass_in_global_shadow_mode_alone_are_counted() {
     assert_eq!(admitted(&mut client, "ada", 3).await, 3);
     assert_eq!(number(&meshd, SHADOWED), 3.0);
     assert_eq!(number(&meshd, "ratelimit_service_global_shadow_mode"), 3.0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_rule_keeps_its_sums_over_a_reload_and_begins_anew_in_a_new_region() {
+    const HITS: &str = r#"hivemind_rule_hits_total{domain="test",rule="test.user"}"#;
+    let other = TEN.replace("key: user", "key: other");
+    let other = other.split_once("  -").expect("a descriptor").1;
+    let site = Site::new(&TEN.replace("  -", &format!("  -{other}  -")));
+    let meshd = site.start();
+    let mut client = meshd.client().await;
+    assert_eq!(admitted(&mut client, "ada", 2).await, 2);
+    // The rule is the second, and then the only one: its sums stay where they are.
+    site.write("ratelimit.yaml", TEN);
+    eventually("the reload", || {
+        (number(&meshd, "hivemind_rules_generation") == 2.0).then_some(())
+    });
+    assert_eq!(admitted(&mut client, "ada", 1).await, 1);
+    assert_eq!(number(&meshd, HITS), 3.0);
+    // In another region they are elsewhere.
+    std::fs::remove_file(site.path("region")).expect("the region can be removed");
+    eventually("a new region", || {
+        (number(&meshd, HITS) == 0.0).then_some(())
+    });
+    assert_eq!(admitted(&mut client, "ada", 1).await, 1);
+    assert_eq!(number(&meshd, HITS), 1.0);
 }

@@ -57,7 +57,7 @@ impl Publisher {
     /// When there is no room for them in the region; [`Self::reject`] them then.
     pub fn publish(
         &mut self,
-        rules: RuleSet,
+        rules: &RuleSet,
         files: Vec<String>,
         warnings: &Problems,
     ) -> Result<u64, PublishError> {

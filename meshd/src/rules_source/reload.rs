@@ -130,7 +130,7 @@ impl Reloader {
 
     fn publish(&mut self, loaded: LoadedRules, warnings: &Problems) -> Outcome {
         let LoadedRules { rules, files, .. } = loaded;
-        match self.publisher.publish(rules, names(&files), warnings) {
+        match self.publisher.publish(&rules, names(&files), warnings) {
             Ok(_) => {
                 self.in_force = files;
                 Outcome::Published

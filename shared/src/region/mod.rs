@@ -27,7 +27,7 @@ pub use labels::Label;
 use layout::{Header, LAYOUT_VERSION, Layout, MAGIC, READY, Shape};
 pub use lock::RegionLock;
 use mapping::Mapping;
-pub use owner::{Opened, OwnedRegion};
+pub use owner::{Opened, OwnedRegion, Published};
 pub(crate) use stats::Hits;
 pub use stats::RuleStats;
 pub use view::{Counter, Fill, RegionView};

@@ -32,6 +32,15 @@ pub enum Opened {
     },
 }
 
+/// Rules that were put in force.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Their generation: one more than that of the rules before.
+    pub generation: u64,
+    /// The rules as readers of the region find them, with their statistics places.
+    pub rules: RuleSet,
+}
+
 /// A region and the right to publish in it. The right ends when this is dropped or the process dies.
 #[derive(Debug)]
 pub struct OwnedRegion {
@@ -184,15 +193,14 @@ impl OwnedRegion {
         header.admin_port.store(port, Ordering::Release);
     }
 
-    /// Puts rules in force for everybody who is attached, from their next request on. Returns their
-    /// generation.
+    /// Puts rules in force for everybody who is attached, from their next request on.
     ///
     /// Rules that were published before keep their statistics, whatever else changed; those of new ones
     /// begin at 0. Statistics places assigned by the caller are not looked at.
     ///
     /// # Errors
     /// [`PublishError`]: they do not fit; the published rules stay.
-    pub fn publish_rules(&mut self, rules: &RuleSet) -> Result<u64, PublishError> {
+    pub fn publish_rules(&mut self, rules: &RuleSet) -> Result<Published, PublishError> {
         let previous = self.region.load_rules().ok().map(|(_, rules)| rules);
         let mut rules = rules.clone();
         assign_stats(&mut rules, previous.as_ref(), self.region.stats_capacity());
@@ -222,7 +230,7 @@ impl OwnedRegion {
             generation,
             &encode(&rules),
         )?;
-        Ok(generation)
+        Ok(Published { generation, rules })
     }
 }
 

@@ -249,7 +249,7 @@ impl Client {
         let loaded = resources::compile(&configs, &self.options)?;
         let names = configs.iter().map(resources::name).collect();
         self.publisher
-            .publish(loaded.rules, names, &loaded.warnings)
+            .publish(&loaded.rules, names, &loaded.warnings)
             .map_err(|error| Problem::with_file("xds", error.to_string()))?;
         self.in_force = Some(configs);
         Ok(())

@@ -21,6 +21,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hivemind_mesh::status::Status;
 use hivemind_shared::region::Region;
+use hivemind_shared::rules::RuleSet;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, prometheus_text, text};
 use prometheus_client::registry::Registry;
@@ -74,8 +75,10 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
         Some(mesh) => mesh.status().await,
         None => None,
     };
+    let (region, rules) = metrics.owner.region_and_rules();
     let scrape = Scrape {
-        region: metrics.owner.region(),
+        region,
+        rules: rules.unwrap_or_default(),
         loads: metrics.rules.loads(),
         ratelimit_compat: metrics.ratelimit_compat,
         xds: metrics.rules.status().xds,
@@ -115,6 +118,8 @@ fn render(scrape: Scrape, as_open_metrics: bool) -> Result<String, fmt::Error> {
 #[derive(Debug)]
 struct Scrape {
     region: Arc<Region>,
+    /// As they are published in it: they know which of its sums are theirs.
+    rules: Arc<RuleSet>,
     loads: Loads,
     ratelimit_compat: bool,
     /// None where rules come from files.
@@ -130,19 +135,16 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families::new(encoder);
         region::encode(&self.region, &mut families)?;
-        // Those in the region know which of its sums are theirs. Without readable ones nobody knows what
-        // the sums mean, and there are no samples.
-        let rules = self.region.load_rules();
-        let rules = rules.map(|(_, rules)| rules).unwrap_or_default();
-        rules::encode(&self.region, &rules, self.loads, &mut families)?;
+        let rules = &*self.rules;
+        rules::encode(&self.region, rules, self.loads, &mut families)?;
         if self.ratelimit_compat {
-            ratelimit_compat::encode(&self.region, &rules, self.loads, &mut families)?;
+            ratelimit_compat::encode(&self.region, rules, self.loads, &mut families)?;
             ratelimit_compat::encode_calls(&self.calls, &mut families)?;
         }
         xds::encode(self.xds.as_ref(), &mut families)?;
         calls::encode(&self.calls, &mut families)?;
         grpc::encode(self.tls.as_deref(), &mut families)?;
-        mesh::encode(self.mesh.as_deref(), &rules, &mut families)
+        mesh::encode(self.mesh.as_deref(), rules, &mut families)
     }
 }
 
@@ -257,9 +259,10 @@ mod tests {
         let source = hivemind_shared::yaml::Source::new("rules.yaml", text);
         let options = hivemind_shared::rules::source::Options::default();
         let loaded = hivemind_shared::rules::source::parse(&[source], &options).unwrap();
-        owned.publish_rules(&loaded.rules).unwrap();
+        let published = owned.publish_rules(&loaded.rules).unwrap();
         Scrape {
             region: Arc::clone(owned.region()),
+            rules: Arc::new(published.rules),
             loads: Loads {
                 successful: 1,
                 failed: 0,

@@ -13,6 +13,7 @@ use crate::region_owner::{self, RegionOwner};
 use crate::rules_source::{self, FirstRules, Kick, Reloader, RulesState, xds};
 use crate::server::health::Health;
 use crate::server::tls::{self, Tls};
+use crate::value_series::{self, ValueSeries};
 
 /// The threads beside the runtime: they do blocking work at a slow pace.
 #[derive(Debug)]
@@ -22,6 +23,9 @@ pub struct Background {
     /// None when there is no TLS.
     kick_tls: Option<Sender<Kick>>,
     stop_region: Sender<()>,
+    /// None when there are to be no series.
+    values: Option<Arc<ValueSeries>>,
+    stop_values: Sender<()>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -35,8 +39,8 @@ enum KickRules {
 }
 
 impl Background {
-    /// Starts the threads: one says that the region's owner is alive, one keeps the rules up to date, and
-    /// one the files of TLS if there are any.
+    /// Starts the threads: one says that the region's owner is alive, one keeps the rules up to date, one
+    /// counts by request value, and one keeps the files of TLS up to date if there are any.
     ///
     /// # Errors
     ///
@@ -70,6 +74,14 @@ impl Background {
         };
         let mut threads = vec![region, rules];
 
+        let (stop_values, values_stopped) = mpsc::channel();
+        let series_max = usize::try_from(config.metrics.max_series).unwrap_or(usize::MAX);
+        let values =
+            (series_max > 0).then(|| Arc::new(ValueSeries::new(Arc::clone(owner), series_max)));
+        if let Some(values) = &values {
+            threads.push(value_series::start(Arc::clone(values), values_stopped)?);
+        }
+
         let mut kick_tls = None;
         if let Some(tls) = tls {
             let (kick, kicks) = mpsc::channel();
@@ -81,6 +93,8 @@ impl Background {
             kick_rules,
             kick_tls,
             stop_region,
+            values,
+            stop_values,
             threads,
         })
     }
@@ -88,6 +102,11 @@ impl Background {
     /// The rules in force.
     pub fn rules(&self) -> Arc<RulesState> {
         Arc::clone(&self.rules)
+    }
+
+    /// Numbers by request value; none when there are to be no series of them.
+    pub fn values(&self) -> Option<Arc<ValueSeries>> {
+        self.values.clone()
     }
 
     /// Reads the rules again at once.
@@ -113,7 +132,12 @@ impl Background {
     /// Ends the threads and waits for them.
     pub fn stop(self) {
         // They end when there is nobody left who could tell them anything.
-        drop((self.kick_rules, self.kick_tls, self.stop_region));
+        drop((
+            self.kick_rules,
+            self.kick_tls,
+            self.stop_region,
+            self.stop_values,
+        ));
         for thread in self.threads {
             let name = thread.thread().name().unwrap_or_default().to_owned();
             if thread.join().is_err() {

@@ -23,6 +23,7 @@ pub mod shutdown;
 mod small_file;
 pub mod sockets;
 pub mod telemetry;
+pub mod value_series;
 
 use std::ffi::OsString;
 use std::io::Write;

@@ -168,6 +168,7 @@ pub(crate) fn serve(
             ratelimit_compat: loaded.config.metrics.ratelimit_compat,
             owner: Arc::clone(&parts.owner),
             rules: Arc::clone(&parts.rules),
+            values: parts.background.as_ref().and_then(Background::values),
             mesh: parts.mesh.as_ref().map(MeshService::handle),
             calls: Arc::clone(&calls),
             tls: parts.tls.clone(),

@@ -177,3 +177,55 @@ async fn a_rule_keeps_its_sums_over_a_reload_and_begins_anew_in_a_new_region() {
     assert_eq!(admitted(&mut client, "ada", 1).await, 1);
     assert_eq!(number(&meshd, HITS), 1.0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn hits_are_told_apart_by_value_where_a_rule_asks_for_it_whoever_counted_them() {
+    let by_value = TEN.replace("rate_limit:", "detailed_metric: true\n    rate_limit:");
+    let site = Site::new(&by_value);
+    let compat = ["--metrics-ratelimit-compat", "true"];
+    let meshd = site.start_with(&compat);
+    let mut client = meshd.client().await;
+    assert_eq!(admitted(&mut client, "ada", 9).await, 9);
+    let region = Region::attach(&site.path("region")).expect("a region");
+    let module = Limiter::new(region.into(), CoarseClock);
+    let mut decision = Decision::new();
+    for user in ["ada", "ada", "ada", "lin"] {
+        let entries = [Entry::new("user", user)];
+        module
+            .decide(b"test", &[Descriptor::new(&entries)], 1, &mut decision)
+            .expect("a decision");
+    }
+    for (user, sum, expected) in [
+        ("ada", "hits", 12.0),
+        ("ada", "over_limit", 2.0),
+        ("ada", "near_limit", 2.0),
+        ("ada", "within_limit", 10.0),
+        ("lin", "hits", 1.0),
+    ] {
+        let labels = format!(r#"domain="test",rule="test.user",descriptor="user_{user}""#);
+        let series = format!("hivemind_rule_value_{sum}_total{{{labels}}}");
+        assert_eq!(number(&meshd, &series), expected, "{series}");
+        // There the rule's own series is not beside them.
+        let sum = if sum == "hits" { "total_hits" } else { sum };
+        let labels = format!(r#"domain="test",key1="user_{user}""#);
+        let series = format!("ratelimit_service_rate_limit_{sum}{{{labels}}}");
+        assert_eq!(number(&meshd, &series), expected, "{series}");
+    }
+    let (_, text) = meshd.http("/metrics");
+    assert!(!text.contains(r#"key1="user"}"#), "{text}");
+
+    assert!(meshd.stop().success());
+    let meshd = site.start_with(&[&compat[..], &["--metrics-max-series", "0"]].concat());
+    let series = r#"ratelimit_service_rate_limit_total_hits{domain="test",key1="user"}"#;
+    assert_eq!(
+        number(&meshd, series),
+        13.0,
+        "without series by value the rule has its own"
+    );
+    assert!(
+        !meshd
+            .http("/metrics")
+            .1
+            .contains("hivemind_rule_value_hits_total{")
+    );
+}

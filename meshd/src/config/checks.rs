@@ -9,6 +9,9 @@ use super::{Config, Mesh, MeshMode, RateLimiting, RulesSource, Server};
 /// Largest `region.max_keys`: what a region can address.
 const MAX_KEYS_MAX: u32 = 1 << 26;
 
+/// Largest `metrics.max_series`: more than a scraper takes.
+const SERIES_MAX: u64 = 1_000_000;
+
 /// Longest `mesh.cluster`.
 const CLUSTER_CHARACTERS_MAX: usize = 63;
 
@@ -82,6 +85,9 @@ pub(super) fn contradictions(config: &Config) -> Vec<(&'static str, String)> {
                 found.push(("metrics.bind", message));
             }
         }
+    }
+    if config.metrics.max_series > SERIES_MAX {
+        found.push(("metrics.max_series", format!("at most {SERIES_MAX}")));
     }
 
     found.extend(of_headers(&config.rate_limiting));
@@ -320,6 +326,7 @@ mod tests {
             config.region.max_keys = std::num::NonZeroU32::MAX;
             config.region.rules_bytes = 5;
             config.region.label_bytes = 5;
+            config.metrics.max_series = 1_000_001;
             config.server.http_port = config.server.grpc_port;
             config.admin.port = config.server.grpc_port;
             config.metrics.bind = Some(config.server.grpc_bind());
@@ -344,7 +351,7 @@ mod tests {
             config.xds.backoff_initial = Duration::ZERO;
             config.xds.max_message_bytes = 0;
         });
-        assert_eq!(found.len(), 30, "{found:?}");
+        assert_eq!(found.len(), 31, "{found:?}");
         assert!(
             found
                 .iter()

@@ -188,7 +188,7 @@ pub struct RateLimiting {
 }
 
 /// `metrics`: what `/metrics` shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Metrics {
     /// Where `/metrics` is served besides the HTTP port and the admin port; nowhere by default.
     pub bind: Option<SocketAddr>,
@@ -196,6 +196,19 @@ pub struct Metrics {
     pub ratelimit_compat: bool,
     /// The share of a limit above which hits count as near it.
     pub near_limit_ratio: NearLimitRatio,
+    /// Most series by request value, of rules that ask for them; 0 for none at all.
+    pub max_series: u64,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            bind: None,
+            ratelimit_compat: false,
+            near_limit_ratio: NearLimitRatio::default(),
+            max_series: 10_000,
+        }
+    }
 }
 
 /// `log`: what is logged, and how.

@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 70] = [
+pub static KEYS: [Key; 71] = [
     key!(
         node.name,
         "NAME",
@@ -300,6 +300,11 @@ pub static KEYS: [Key; 70] = [
         metrics.near_limit_ratio,
         "RATIO",
         "The share of a limit above which hits count as near it"
+    ),
+    key!(
+        metrics.max_series,
+        "NUMBER",
+        "Most series by request value; 0 for none"
     ),
     key!(
         mesh.cluster,

@@ -16,7 +16,8 @@ use super::stats::{RuleStats, StatsCell};
 use crate::fingerprint::{Fingerprint, KeyHasher};
 use crate::rules::RuleSet;
 use crate::sync::{AtomicWord, Ordering};
-use crate::table::{Key, Slot, Table};
+use crate::table::words::Life;
+use crate::table::{Key, Slot, SlotReading, Table};
 use crate::window::{Period, Window};
 
 /// Which file a mapping is of, however it is named by now.
@@ -281,6 +282,18 @@ impl RegionView {
                 last_use_s: reading.last_use_s,
             })
         })
+    }
+
+    /// Every live slot with its place, in no order, as they are.
+    pub fn readings(&self) -> impl Iterator<Item = (usize, SlotReading)> + '_ {
+        let table = self.table();
+        (0..self.slots.len()).filter_map(move |slot| Some((slot, table?.read(slot)?)))
+    }
+
+    /// What the key of a slot reads as in this life of the slot; `None` when that is lost or the key came
+    /// from a peer.
+    pub fn label(&self, slot: usize, life: Life) -> Option<Label> {
+        labels::read(self.label_words(slot), life)
     }
 
     /// The counter of a key in the window of a time; `None` when nothing is counted in it. Looks at every

@@ -178,14 +178,20 @@ impl RuleSet {
     /// domain and every level's key and value as the rules have them, with the request's values where
     /// `value_to_metric` or `detailed_metric` asks for them.
     pub fn statistics_path(&self, id: RuleId, entries: &[Entry<'_>]) -> String {
+        let domain = self.path(id).domain().unwrap_or_default();
+        let levels = self.statistics_levels(id, entries);
+        let pieces = std::iter::once(domain).chain(levels.iter().map(String::as_str));
+        pieces.collect::<Vec<_>>().join(".")
+    }
+
+    /// The levels of [`Self::statistics_path`], each `key` or `key_value`.
+    pub fn statistics_levels(&self, id: RuleId, entries: &[Entry<'_>]) -> Vec<String> {
         let Some(rule) = self.rule(id) else {
-            return String::new();
+            return Vec::new();
         };
         let mut nodes: Vec<&Node> = self.ancestors(rule.place.node).collect();
         nodes.reverse();
-        let domain = self.path(id).domain();
-        let mut path = domain.unwrap_or_default().to_owned();
-        for (node, entry) in nodes.iter().zip(entries) {
+        let level = |(node, entry): (&&Node, &Entry<'_>)| {
             let requested = String::from_utf8_lossy(entry.value);
             let own = node.value.as_deref().unwrap_or_default();
             let value = if node.share {
@@ -198,14 +204,13 @@ impl RuleSet {
             } else {
                 own
             };
-            path.push('.');
-            path.push_str(&node.key);
-            if !value.is_empty() {
-                path.push('_');
-                path.push_str(value);
+            if value.is_empty() {
+                node.key.to_string()
+            } else {
+                format!("{}_{value}", node.key)
             }
-        }
-        path
+        };
+        nodes.iter().zip(entries).map(level).collect()
     }
 
     /// The descriptor a rule stands in.

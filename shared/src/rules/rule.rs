@@ -176,7 +176,7 @@ impl Rule {
     }
 
     /// Hits that it allows at once: its limit, or the tokens in a full bucket; 0 of an unlimited one.
-    pub(super) fn allowed(&self) -> u32 {
+    pub fn allowed(&self) -> u32 {
         match (self.algorithm, self.limit) {
             (Algorithm::TokenBucket { burst }, _) => burst.get(),
             (
@@ -205,6 +205,13 @@ impl Rule {
     /// [`RuleSet::shared_value`](super::RuleSet::shared_value).
     pub fn shared_levels(&self) -> u64 {
         self.place.shared_levels
+    }
+
+    /// Whether statistics are wanted by the values of requests (`detailed_metric`, or `value_to_metric` at
+    /// any of its levels).
+    pub fn wants_value_metrics(&self) -> bool {
+        self.limit != RuleLimit::Unlimited
+            && (self.detailed_metric || self.place.metric_value_levels != 0)
     }
 
     /// Levels, as bits from the lowest for the first entry, whose requested value belongs into the

@@ -8,6 +8,7 @@ mod mesh;
 mod ratelimit_compat;
 mod region;
 mod rules;
+mod values;
 mod xds;
 
 use std::fmt;
@@ -34,6 +35,7 @@ use crate::rules_source::xds::XdsStatus;
 use crate::rules_source::{Loads, RulesState};
 use crate::server::calls::Calls;
 use crate::server::tls::Tls;
+use crate::value_series::{Shown, ValueSeries};
 
 /// Media type of OpenMetrics, which a scraper has to ask for.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -48,6 +50,8 @@ pub struct Metrics {
     pub owner: Arc<RegionOwner>,
     /// The rules', and the management server's.
     pub rules: Arc<RulesState>,
+    /// Numbers by request value; none when there are to be no series of them.
+    pub values: Option<Arc<ValueSeries>>,
     /// Whether numbers of rules are shown under the names of envoyproxy/ratelimit as well.
     pub ratelimit_compat: bool,
     /// The mesh's; none when it is off.
@@ -79,6 +83,7 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
     let scrape = Scrape {
         region,
         rules: rules.unwrap_or_default(),
+        values: None,
         loads: metrics.rules.loads(),
         ratelimit_compat: metrics.ratelimit_compat,
         xds: metrics.rules.status().xds,
@@ -86,7 +91,13 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
         calls: metrics.calls,
         tls: metrics.tls,
     };
-    match render(scrape, wants_open_metrics) {
+    let rendered = tokio::task::spawn_blocking(move || {
+        let values = metrics.values.map(|values| values.show());
+        let scrape = Scrape { values, ..scrape };
+        render(scrape, wants_open_metrics)
+    });
+    // Calls are accepted beside this: with many series it takes its time.
+    match rendered.await.unwrap_or(Err(fmt::Error)) {
         Ok(text) => {
             let media_type = if wants_open_metrics {
                 OPEN_METRICS
@@ -120,6 +131,8 @@ struct Scrape {
     region: Arc<Region>,
     /// As they are published in it: they know which of its sums are theirs.
     rules: Arc<RuleSet>,
+    /// None when there are to be no series by value.
+    values: Option<Shown>,
     loads: Loads,
     ratelimit_compat: bool,
     /// None where rules come from files.
@@ -137,8 +150,10 @@ impl Collector for Scrape {
         region::encode(&self.region, &mut families)?;
         let rules = &*self.rules;
         rules::encode(&self.region, rules, self.loads, &mut families)?;
+        values::encode(self.values.as_ref(), &mut families)?;
         if self.ratelimit_compat {
-            ratelimit_compat::encode(&self.region, rules, self.loads, &mut families)?;
+            let values = self.values.as_ref();
+            ratelimit_compat::encode(&self.region, rules, values, self.loads, &mut families)?;
             ratelimit_compat::encode_calls(&self.calls, &mut families)?;
         }
         xds::encode(self.xds.as_ref(), &mut families)?;
@@ -263,6 +278,7 @@ mod tests {
         Scrape {
             region: Arc::clone(owned.region()),
             rules: Arc::new(published.rules),
+            values: None,
             loads: Loads {
                 successful: 1,
                 failed: 0,

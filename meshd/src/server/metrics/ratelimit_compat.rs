@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use hivemind_shared::region::{Region, RuleStats};
-use hivemind_shared::rules::RuleSet;
+use hivemind_shared::rules::{Rule, RuleSet};
 
 use super::families::{Families, UNLABELLED};
 use super::rules::{SUMS, sums_of};
 use crate::rules_source::Loads;
 use crate::server::calls::{Calls, Outcome};
+use crate::value_series::Shown;
 
 /// Domain and the first two levels; as there, deeper ones add up.
 type Labels = (String, Vec<String>);
@@ -18,11 +19,23 @@ type Labels = (String, Vec<String>);
 pub(super) fn encode(
     region: &Region,
     rules: &RuleSet,
+    values: Option<&Shown>,
     loads: Loads,
     families: &mut Families<'_>,
 ) -> fmt::Result {
     let mut samples: BTreeMap<Labels, Vec<RuleStats>> = BTreeMap::new();
+    let by_value = values.into_iter().flat_map(|values| &values.series);
+    for series in by_value.filter(|series| series.has_refused) {
+        let levels = series.name.levels.iter().take(2).cloned();
+        let labels = (series.name.domain.clone(), levels.collect());
+        samples.entry(labels).or_default().push(series.stats);
+    }
     for (id, stats) in sums_of(region, rules) {
+        // Series by value take the place of the rule's own, as there, if all sums are known by value.
+        let replaced = |rule: &Rule| rule.wants_value_metrics() && !rule.is_gated();
+        if values.is_some() && rules.rule(id).is_some_and(replaced) {
+            continue;
+        }
         let path = rules.path(id);
         let levels = path.levels().into_iter().take(2);
         let levels = levels.map(|(key, value)| match value {

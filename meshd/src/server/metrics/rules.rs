@@ -20,6 +20,13 @@ pub(super) struct Sum {
     pub(super) of: fn(&RuleStats) -> u64,
 }
 
+impl Sum {
+    /// Whether it is known where refused hits are not counted.
+    pub(super) fn is_known_without_refused(&self) -> bool {
+        self.name == "within_limit"
+    }
+}
+
 /// The sums of a rule.
 pub(super) const SUMS: [Sum; 5] = [
     Sum {

@@ -204,7 +204,9 @@ impl RuleSet {
             } else {
                 own
             };
-            if value.is_empty() {
+            // There an empty value leaves its mark in a detailed name, unless a pattern is in it.
+            let is_bare = value.is_empty() && !(rule.detailed_metric && rule.shared_levels() == 0);
+            if is_bare {
                 node.key.to_string()
             } else {
                 format!("{}_{value}", node.key)

@@ -8,6 +8,7 @@ mod mesh;
 mod ratelimit_compat;
 mod region;
 mod rules;
+mod stat_name;
 mod values;
 mod xds;
 

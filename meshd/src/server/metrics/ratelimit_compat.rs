@@ -9,6 +9,7 @@ use hivemind_shared::rules::{Rule, RuleSet};
 
 use super::families::{Families, UNLABELLED};
 use super::rules::{SUMS, sums_of};
+use super::stat_name::sanitized;
 use crate::rules_source::Loads;
 use crate::server::calls::{Calls, Outcome};
 use crate::value_series::Shown;
@@ -26,8 +27,9 @@ pub(super) fn encode(
     let mut samples: BTreeMap<Labels, Vec<RuleStats>> = BTreeMap::new();
     let by_value = values.into_iter().flat_map(|values| &values.series);
     for series in by_value.filter(|series| series.has_refused) {
-        let levels = series.name.levels.iter().take(2).cloned();
-        let labels = (series.name.domain.clone(), levels.collect());
+        let levels = series.name.levels.iter().take(2);
+        let levels = levels.map(|level| sanitized(level)).collect();
+        let labels = (sanitized(&series.name.domain), levels);
         samples.entry(labels).or_default().push(series.stats);
     }
     for (id, stats) in sums_of(region, rules) {
@@ -39,10 +41,10 @@ pub(super) fn encode(
         let path = rules.path(id);
         let levels = path.levels().into_iter().take(2);
         let levels = levels.map(|(key, value)| match value {
-            Some(value) => format!("{key}_{value}"),
-            None => key.to_owned(),
+            Some(value) => sanitized(&format!("{key}_{value}")),
+            None => sanitized(key),
         });
-        let domain = path.domain().unwrap_or_default().to_owned();
+        let domain = sanitized(path.domain().unwrap_or_default());
         let labels = (domain, levels.collect());
         samples.entry(labels).or_default().push(stats);
     }

@@ -145,16 +145,17 @@ fn all_descriptors_know_their_line() {
 
 #[test]
 fn statistics_are_named_as_the_rules_ask_for() {
-    let of = |flags: &str, value: &str| {
+    let of_request = |flags: &str, value: &str, last: &str| {
         let loaded = loaded(&format!(
             "domain: d\ndescriptors:\n  - key: a\n    {value}\n    {flags}\n    descriptors:\n      - {{key: b, rate_limit: {{unit: hour, requests_per_unit: 1}}, {flags}}}\n"
         ).replace("share_threshold: true}", "}"));
-        let entries = [Entry::new("a", "x1"), Entry::new("b", "y")];
+        let entries = [Entry::new("a", "x1"), Entry::new("b", last)];
         let Lookup::Rule(rule) = loaded.rules.find(b"d", &entries) else {
             panic!("a rule applies");
         };
         loaded.rules.statistics_path(rule, &entries)
     };
+    let of = |flags: &str, value: &str| of_request(flags, value, "y");
     let pattern = "value: x*";
     assert_eq!(of("shadow_mode: false", ""), "d.a.b");
     assert_eq!(of("shadow_mode: false", pattern), "d.a_x*.b");
@@ -162,4 +163,6 @@ fn statistics_are_named_as_the_rules_ask_for() {
     assert_eq!(of("value_to_metric: true", pattern), "d.a_x1.b_y");
     assert_eq!(of("detailed_metric: true", "value: x1"), "d.a_x1.b_y");
     assert_eq!(of("share_threshold: true", pattern), "d.a_x*.b");
+    assert_eq!(of_request("value_to_metric: true", "", ""), "d.a_x1.b");
+    assert_eq!(of_request("detailed_metric: true", "", ""), "d.a_x1.b_");
 }

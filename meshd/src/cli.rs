@@ -83,9 +83,11 @@ fn command() -> Command {
             "Every setting is also a key of the service file and an environment variable \
              HIVEMIND_<SECTION>_<KEY>; a flag wins over the variable, the variable over the file. \
              Between the last two are the variables of envoyproxy/ratelimit, if they are read.\n\n\
-             Exit status: 0 stopped as asked; 64 wrong arguments, service file, key file or TLS files; \
-             65 wrong rules; 69 another meshd owns the region; 71 a port or thread could not be had; \
-             73 the region or ports file could not be made.",
+             Started beside a running meshd with the same region, it takes over from it, and no client \
+             notices.\n\n\
+             Exit status: 0 stopped as asked, or handed over; 64 wrong arguments, service file, key file \
+             or TLS files; 65 wrong rules; 69 another meshd owns the region and has not handed over in \
+             time; 71 a port or thread could not be had; 73 the region or ports file could not be made.",
         )
         .arg(
             Arg::new("config")

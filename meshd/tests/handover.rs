@@ -300,6 +300,49 @@ async fn when_the_owner_is_stopped_the_newcomer_that_waits_goes_on() {
 }
 
 #[test]
+fn an_owner_that_is_stopped_halfway_leaves_what_the_newcomer_has() {
+    let site = Site::new(RULES);
+    let socket = site.path("rls.sock");
+    let arguments = ["--server-grpc-socket", socket.to_str().expect("UTF-8")];
+    let files = || (socket.exists(), site.path("region.handover").exists());
+    let meshd = site.start_with(&arguments);
+    let newcomer = Newcomer::knock(&site);
+    let offered = newcomer.ask();
+    assert_eq!(meshd.stop().code(), Some(0));
+    assert_eq!(files(), (false, false), "it had let nothing go");
+    assert_eq!(newcomer.hear().0, "", "nor hands it over any more");
+    drop(offered);
+
+    let meshd = site.start_with(&arguments);
+    let newcomer = Newcomer::knock(&site);
+    let offered = newcomer.ask();
+    assert!(newcomer.take().contains("yours"));
+    let region = RegionView::open(&site.path("region")).expect("a region");
+    let admin = region.admin_address();
+    assert!(admin.is_some());
+    assert_eq!(meshd.stop().code(), Some(0));
+    assert_eq!(files(), (true, true), "they are the newcomer's by now");
+    assert_eq!(region.admin_address(), admin, "and so is the region");
+    let refused = site.run(&["--region-takeover-timeout=0s"]);
+    assert_eq!(refused.status.code(), Some(69), "with the right to it");
+
+    // With the newcomer gone as well, everything is as after a crash.
+    drop((newcomer, offered));
+    let meshd = site.start_with(&arguments);
+    assert_eq!(meshd.stop().code(), Some(0));
+    assert_eq!(files(), (false, false));
+}
+
+#[test]
+fn a_silent_visitor_keeps_the_next_one_waiting_only_so_long() {
+    let site = Site::new(RULES);
+    let meshd = site.start();
+    let _silent = Newcomer::knock(&site);
+    let next = replace(&site, meshd, "next", &[]);
+    assert_eq!(next.http("/ready").0, 200);
+}
+
+#[test]
 fn an_owner_that_hangs_is_waited_for_only_so_long() {
     let site = Site::new(RULES);
     let first = site.start();

@@ -168,6 +168,22 @@ impl Site {
         Ok(meshd.process().terminate(PATIENCE).await?)
     }
 
+    /// Starts another meshd beside the running one, to take over from it, and waits until that one has
+    /// ended.
+    ///
+    /// # Errors
+    ///
+    /// [`SiteError::NoMeshd`], or [`SiteError::Process`] when the new one does not start or the old one does
+    /// not end.
+    pub async fn replace_meshd(&mut self) -> Result<ExitStatus, SiteError> {
+        let mut before = self.meshd.take().ok_or(SiteError::NoMeshd)?;
+        let mut plan = self.meshd_plan.clone();
+        // Files of its own: the running one writes its log.
+        plan.name = format!("{}-after-{}", plan.name, before.process().pid());
+        self.meshd = Some(Meshd::start(&plan, self.scratch.dir()).await?);
+        Ok(before.process().end(PATIENCE).await?)
+    }
+
     /// What the service file of meshd says under `mesh`, from its next start on.
     pub fn set_mesh(&mut self, section: Value) {
         self.meshd_plan.mesh = section;

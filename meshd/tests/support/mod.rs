@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "every test file uses its own part")]
 
 pub(crate) mod certificates;
+pub(crate) mod crowd;
 pub(crate) mod newcomer;
 pub(crate) mod raw_http2;
 

@@ -1,6 +1,8 @@
 //! The running daemon between its start and its end: serves, until it is told to stop or another meshd
 //! has taken over.
 
+mod parts;
+
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -12,107 +14,27 @@ use tokio::runtime::Builder;
 use tonic_health::server::{HealthReporter, HealthService};
 use tracing::{error, info, warn};
 
-use crate::background::Background;
 use crate::config::{Loaded, print};
 use crate::failure::Failure;
-use crate::handover::belongings::{Belongings, Role};
-use crate::handover::door::Door;
-use crate::handover::predecessor::Predecessor;
+use crate::handover::belongings::Role;
 use crate::handover::successor::{Household, Successor};
 use crate::mesh::MeshService;
-use crate::ports_file::Ports;
-use crate::region_owner::RegionOwner;
-use crate::rules_source::RulesState;
 use crate::server::accept::GrpcListeners;
 use crate::server::admin::Admin;
 use crate::server::calls::{CallCounts, Calls};
 use crate::server::connection::ConnectionSettings;
-use crate::server::health::{Health, State};
+use crate::server::health::State;
 use crate::server::listen::{SocketFile, UnixSocket};
 use crate::server::metrics::{self, Metrics};
-use crate::server::tls::Tls;
 use crate::server::workers::Workers;
 use crate::server::{Extras, RateLimit, Reflection, Services, admin, grpc_health, http, http_port};
 use crate::shutdown::{OsSignals, Phase, Request, StopSwitch};
 use crate::sockets::Sockets;
 
+pub(crate) use self::parts::{Parts, share};
+
 /// How often a stopping meshd says what it waits for.
 const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What runs beside the server.
-#[derive(Debug)]
-pub(crate) struct Parts {
-    pub(crate) owner: Arc<RegionOwner>,
-    pub(crate) rules: Arc<RulesState>,
-    /// None once it was stopped.
-    pub(crate) background: Option<Background>,
-    /// None when it is off or was stopped.
-    pub(crate) mesh: Option<MeshService>,
-    pub(crate) tls: Option<Arc<Tls>>,
-    pub(crate) health: Health,
-    pub(crate) door: Option<Door>,
-    pub(crate) ports: Ports,
-    /// What the next meshd is offered.
-    pub(crate) belongings: Belongings,
-    /// The meshd before this one, until this one serves.
-    pub(crate) predecessor: Option<Predecessor>,
-}
-
-impl Parts {
-    /// Ends everything, if it was not ended before.
-    pub(crate) fn stop(&mut self) {
-        self.owner.set_admin_address(None);
-        // After the server, so that its last counts go along; before the region they are in.
-        if let Some(mesh) = self.mesh.take() {
-            if self.predecessor.is_some() {
-                // It goes on where this one has never been.
-                mesh.rest();
-            }
-            mesh.stop();
-        }
-        if let Some(background) = self.background.take() {
-            background.stop();
-        }
-        // Before the region: who owns that next opens a door of its own.
-        self.close();
-    }
-
-    /// Tells the meshd before this one, if there is one, that this one serves.
-    fn relieve_predecessor(&mut self, socket_file: Option<&mut SocketFile>) {
-        let Some(predecessor) = self.predecessor.take() else {
-            return;
-        };
-        let door = self.door.as_mut().map(|door| &mut door.file);
-        for file in [socket_file, door].into_iter().flatten() {
-            file.adopt();
-        }
-        predecessor.relieve();
-    }
-
-    /// Lets no newcomer in any more, and forgets what there was for it.
-    fn close(&mut self) {
-        self.door = None;
-        self.belongings = Belongings::default();
-    }
-
-    /// Leaves everything to the next meshd but the connections there are.
-    fn leave(&mut self) {
-        if let Some(door) = &mut self.door {
-            door.file.leave();
-        }
-        self.stop();
-        self.owner.let_go();
-    }
-}
-
-/// Second handles on all sockets, for the next meshd.
-pub(crate) fn share(sockets: &Sockets, door: Option<&Door>) -> io::Result<Belongings> {
-    let mut belongings = sockets.share()?;
-    if let Some(door) = door {
-        belongings.add(Role::Door, door)?;
-    }
-    Ok(belongings)
-}
 
 /// How serving ends.
 enum End {
@@ -168,7 +90,7 @@ pub(crate) fn serve(
             ratelimit_compat: loaded.config.metrics.ratelimit_compat,
             owner: Arc::clone(&parts.owner),
             rules: Arc::clone(&parts.rules),
-            values: parts.background.as_ref().and_then(Background::values),
+            values: parts.background.as_ref().and_then(|it| it.values()),
             mesh: parts.mesh.as_ref().map(MeshService::handle),
             calls: Arc::clone(&calls),
             tls: parts.tls.clone(),

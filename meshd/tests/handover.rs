@@ -80,7 +80,8 @@ fn a_socket_that_is_not_configured_any_more_closes_and_a_new_one_opens() {
     let argument = |path: &std::path::Path| format!("--server-grpc-socket={}", path.display());
     let first = site.start_with(&[&argument(&old), "--admin-address=127.0.0.2"]);
     let ports = first.ports;
-    let second = replace(&site, first, "second", &[&argument(&new)]);
+    let for_ever = "--region-takeover-timeout=5000000000000000h";
+    let second = replace(&site, first, "second", &[&argument(&new), for_ever]);
     assert_eq!(
         (second.ports.grpc, second.ports.http),
         (ports.grpc, ports.http)

@@ -19,6 +19,9 @@ use crate::server::listen::{SocketFile, is_socket};
 /// Newcomers that wait at the door at most.
 const WAITING_MAX: i32 = 8;
 
+/// The longest that a socket waits.
+const PATIENCE_MAX: Duration = Duration::from_secs(24 * 3_600);
+
 /// What comes after the region's file name.
 const SUFFIX: &str = ".handover";
 
@@ -90,8 +93,8 @@ pub(super) fn knock(region: &Path, patience: Duration) -> io::Result<OwnedFd> {
 
 /// How long sending and receiving may take from now on.
 pub(super) fn be_patient(socket: &OwnedFd, patience: Duration) -> io::Result<()> {
-    // Zero would be for ever.
-    let patience = Some(patience.max(Duration::from_millis(1)));
+    // Zero would be for ever, and a very long time more than the system can count.
+    let patience = Some(patience.clamp(Duration::from_millis(1), PATIENCE_MAX));
     sockopt::set_socket_timeout(socket, Timeout::Send, patience)?;
     Ok(sockopt::set_socket_timeout(
         socket,

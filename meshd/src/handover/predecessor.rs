@@ -23,6 +23,9 @@ const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 /// How long to leave an owner alone that opened and did not hand over.
 const KNOCK_INTERVAL: Duration = Duration::from_secs(1);
 
+/// A time nobody waits for to the end.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+
 /// The region's owner did not leave it in time.
 #[derive(Debug, thiserror::Error)]
 #[error("{owned}. It did not hand over within {timeout:?} (region.takeover_timeout): {obstacle}")]
@@ -115,10 +118,9 @@ impl Predecessor {
 pub fn begin(config: &Config) -> Result<Beginning, Failure> {
     let region = &config.region;
     let timeout = region.takeover_timeout;
-    // A patience that is beyond what a clock can say is a day.
-    let day = Duration::from_secs(24 * 3_600);
     let now = Instant::now();
-    let deadline = now.checked_add(timeout).unwrap_or(now + day);
+    // Beyond what a clock can say is for ever.
+    let deadline = now.checked_add(timeout).unwrap_or(now + FOR_EVER);
     let mut knock_at = now;
     let mut obstacle = None;
     loop {
@@ -221,7 +223,7 @@ impl Conversation {
         let sockets = Sockets::open(config, &mut self.offer)?;
         let region = &config.region.path;
         let Some(lock) = self.offer.take(Role::RegionLock) else {
-            return Ok(Err(Obstacle::Refused("there is no lock".to_owned())));
+            return Ok(Err(unclear("it offers ports without the region")));
         };
         let lock = match RegionLock::of_shared(lock, region) {
             Ok(Some(lock)) => lock,
@@ -274,6 +276,10 @@ impl Conversation {
 fn unexpected(message: Message) -> Obstacle {
     match message {
         Message::Refusal { reason } => Obstacle::Refused(reason),
-        _ => Obstacle::Unclear(io::Error::other("the answer is to another question")),
+        _ => unclear("the answer is to another question"),
     }
+}
+
+fn unclear(what: &'static str) -> Obstacle {
+    Obstacle::Unclear(io::Error::other(what))
 }

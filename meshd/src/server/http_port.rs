@@ -12,7 +12,7 @@ use crate::shutdown::{Phase, StopSignal};
 
 /// How long a connection has for its next request once the port was left. One that was accepted a moment
 /// before has not been heard yet, and closing it would lose what it has asked.
-const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
+const LAST_REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Serves a port until it is `left` to another process, and then the connections there are until their
 /// requests are answered.

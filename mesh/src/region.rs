@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hivemind_shared::clock::Clock;
 use hivemind_shared::region::Region;
 use hivemind_shared::rules::{Algorithm, RuleLimit, RuleSet};
-use hivemind_shared::table::{CountError, Key, SlotReading};
+use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
 use hivemind_shared::window::Window;
 
 use crate::counters::Counters;
@@ -85,8 +85,12 @@ impl<C: Clock> Counters for RegionCounters<C> {
         self.region.scan(visit);
     }
 
-    fn put_remote(&mut self, key: &Key, window: Window, remote: u32) -> Result<(), CountError> {
-        self.region.put_remote(key, window, remote, &self.clock)
+    fn read(&self, key: &Key) -> Option<SlotReading> {
+        self.region.reading(key)
+    }
+
+    fn put_remote(&mut self, key: &Key, window: Window, beside: Beside) -> Result<(), CountError> {
+        self.region.put_remote(key, window, beside, &self.clock)
     }
 
     fn limit(&self, rule: u32) -> Option<u32> {

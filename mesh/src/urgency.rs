@@ -73,7 +73,7 @@ impl Circumstances<'_> {
             // Nobody here knows how near the limit is: take it for near.
             return Urgency::Now(f64::from(unsent));
         };
-        let known = u64::from(half.sent) + u64::from(half.others());
+        let known = half.total_without_unsent();
         let Some(remaining) = u64::from(limit).checked_sub(known).filter(|&left| left > 0) else {
             // Nobody lets another hit pass, with or without this news. It is told once more in time, so
             // that all that did pass is known everywhere, and then in no hurry.

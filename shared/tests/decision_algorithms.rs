@@ -10,6 +10,8 @@ mod support;
 
 use hivemind_shared::clock::ManualClock;
 use hivemind_shared::decision::Code;
+use hivemind_shared::region::OwnedRegion;
+use hivemind_shared::table::Beside;
 use hivemind_shared::window::{Period, Unit};
 use proptest::prelude::*;
 use support::asker::{Asker, START_S, admitted_at_once, region_with};
@@ -57,13 +59,49 @@ fn a_sliding_window_counts_what_peers_had_in_the_window_before() {
     let put = |remote| {
         owned
             .region()
-            .put_remote(&key, window, remote, &asker.clock)
+            .put_remote(&key, window, Beside::of_peers(remote), &asker.clock)
     };
     put(9).unwrap();
     asker.clock.advance_s(60);
     assert!(!asker.passes(1));
     asker.clock.advance_s(30);
     assert_eq!(asker.ask(0).remaining, 5);
+}
+
+#[test]
+fn a_reset_lets_the_limit_through_again_whatever_its_algorithm() {
+    for limit in [
+        "{unit: hour, requests_per_unit: 5}",
+        "{unit: hour, requests_per_unit: 5, hivemind: {count_denied: false}}",
+        "{unit: hour, requests_per_unit: 5, hivemind: {algorithm: sliding_window}}",
+        "{unit: hour, requests_per_unit: 5, hivemind: {algorithm: token_bucket, burst: 5}}",
+    ] {
+        let owned = region_with(limit);
+        let mut asker = Asker::new(&owned);
+        // Some of the window before as well, which counts for all but the first two.
+        asker.clock.advance_s(3_599);
+        assert!(asker.passes(3), "{limit}");
+        asker.clock.advance_s(2);
+        while asker.passes(1) {}
+        reset(&owned, &asker.clock);
+        let status = asker.ask(0);
+        assert_eq!((status.code, status.remaining), (Code::Ok, 5), "{limit}");
+        for _ in 0..5 {
+            assert!(asker.passes(1), "{limit}");
+        }
+        assert!(!asker.passes(1), "{limit}");
+    }
+}
+
+/// Forgives whatever is counted.
+fn reset(owned: &OwnedRegion, clock: &ManualClock) {
+    let region = owned.region();
+    region.scan(|reading| {
+        let forgiven = region.forgive(&reading.key, clock).unwrap();
+        assert_eq!(forgiven.len(), 2, "this window and the one before");
+        assert!(forgiven.iter().all(|counter| counter.after == 0));
+        assert_eq!(region.forgivable(&reading.key, clock), []);
+    });
 }
 
 #[test]

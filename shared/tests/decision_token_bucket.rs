@@ -13,7 +13,7 @@ use std::sync::mpsc;
 use hivemind_shared::clock::ManualClock;
 use hivemind_shared::decision::Code;
 use hivemind_shared::region::OwnedRegion;
-use hivemind_shared::table::Key;
+use hivemind_shared::table::{Beside, Key};
 use proptest::prelude::*;
 use support::asker::{Asker, START_S, admitted_at_once, publish, region_with};
 
@@ -98,7 +98,7 @@ fn hits_of_peers_take_tokens_too() {
     let put = |remote| {
         owned
             .region()
-            .put_remote(&key, counter.window, remote, &asker.clock)
+            .put_remote(&key, counter.window, Beside::of_peers(remote), &asker.clock)
     };
     put(8).unwrap();
     let missing = |owned: &OwnedRegion, now_ms| {
@@ -116,7 +116,7 @@ fn hits_of_peers_take_tokens_too() {
     let put = |remote| {
         owned
             .region()
-            .put_remote(&key, counter.window, remote, &asker.clock)
+            .put_remote(&key, counter.window, Beside::of_peers(remote), &asker.clock)
     };
     put(13).unwrap();
     asker.clock.advance_s(5);
@@ -124,6 +124,40 @@ fn hits_of_peers_take_tokens_too() {
     assert_eq!(missing(&owned, (START_S + 5) * 1_000), 10);
     asker.clock.advance_s(1);
     assert!(asker.passes(1));
+}
+
+#[test]
+fn a_reset_fills_the_bucket_where_it_is_made_and_where_it_is_heard_of() {
+    for forgiven_by_a_peer in [false, true] {
+        let owned = region_with(&limit("minute", 60, 60));
+        let mut asker = Asker::new(&owned);
+        // Empty at the end of a window: the next one begins with a debt, which is remembered.
+        asker.clock.advance_s(59);
+        assert!(asker.passes(60));
+        asker.clock.advance_s(2);
+        assert!(asker.passes(1));
+        assert_eq!(asker.ask(0).remaining, 1);
+        let region = owned.region();
+        region.scan(|reading| {
+            if !forgiven_by_a_peer {
+                region.forgive(&reading.key, &asker.clock).unwrap();
+                return;
+            }
+            for window in reading.near_windows(START_S + 61) {
+                let put = |beside| region.put_remote(&reading.key, window, beside, &asker.clock);
+                // It knew of some hits of its own that nobody here has heard of yet.
+                let forgiven = reading.local_in(window.number()) + 5;
+                for counted in [0, 5] {
+                    put(Beside { counted, forgiven }).unwrap();
+                }
+            }
+        });
+        assert_eq!(asker.ask(0).remaining, 60, "{forgiven_by_a_peer}");
+        assert!(asker.passes(60));
+        assert!(!asker.passes(1));
+        asker.clock.advance_s(3);
+        assert_eq!(asker.ask(0).remaining, 3);
+    }
 }
 
 #[test]

@@ -13,7 +13,7 @@ use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::sync::{Ordering, Word};
 use hivemind_shared::table::dirty::Dirty;
 use hivemind_shared::table::words::Count;
-use hivemind_shared::table::{CountError, Key, Slot, SlotReading, Table};
+use hivemind_shared::table::{Beside, CountError, Key, Slot, SlotReading, Table};
 use hivemind_shared::window::{Period, Unit};
 use loom::sync::Arc;
 use loom::thread;
@@ -74,13 +74,18 @@ impl Clock for Fixed {
 
 /// What the daemon does when it hears from peers, in the window of second 200.
 fn put(slots: &[Slot<ModelWord>], key: &Key, remote: u32) -> Result<(), CountError> {
-    table(slots).put_remote(
+    put_beside(slots, key, Beside::of_peers(remote))
+}
+
+fn put_beside(slots: &[Slot<ModelWord>], key: &Key, beside: Beside) -> Result<(), CountError> {
+    let put = table(slots).put_remote(
         key,
         Period::from(Unit::Second).window_at(200),
-        remote,
+        beside,
         &Fixed(200),
         |_, _| {},
-    )
+    );
+    put.map(|_| ())
 }
 
 /// Two buckets of one slot: the smallest table in which a key has a choice.
@@ -422,5 +427,60 @@ fn a_first_hit_and_the_first_news_from_peers_share_one_slot() {
             .count(&new, 0, 200, &Fixed(200), |_, _| {})
             .unwrap();
         assert_eq!((counted.before, counted.remote), (1, 500));
+    });
+}
+
+#[test]
+fn a_hit_beside_a_reset_is_forgiven_with_the_others_or_counts() {
+    model(2, || {
+        let slots = slots(2);
+        let a = key(7, 0);
+        for _ in 0..3 {
+            add(&slots, &a, 200).unwrap();
+        }
+        let other = {
+            let slots = Arc::clone(&slots);
+            thread::spawn(move || {
+                let counted = table(&slots).count(&a, 1, 200, &Fixed(200), |_, _| {});
+                counted.unwrap().total_after()
+            })
+        };
+        let local = live(&slots)[&a.fingerprint].local_in(200);
+        let forgiven = Beside {
+            counted: 0,
+            forgiven: local,
+        };
+        put_beside(&slots, &a, forgiven).unwrap();
+        // Before the reset or after it, and after it with what was not forgiven.
+        let theirs = other.join().unwrap();
+        assert!([0, 1, 4].contains(&theirs), "{theirs}");
+        let left = u64::from(4 - local);
+        assert_eq!(live(&slots)[&a.fingerprint].total_in(200), left);
+        let next = table(&slots).count(&a, 1, 200, &Fixed(200), |_, _| {});
+        assert_eq!(next.unwrap().total_after(), left + 1);
+    });
+}
+
+#[test]
+fn what_is_forgiven_of_an_expired_key_is_never_taken_from_its_successor() {
+    model(1, || {
+        let slots = slots(2);
+        let (old, new) = (key(9, 0), key(7, 0));
+        add(&slots, &old, 100).unwrap();
+        add(&slots, &key(8, 1), 200).unwrap();
+        let daemon = {
+            let slots = Arc::clone(&slots);
+            let forgiven = Beside {
+                counted: 0,
+                forgiven: 500,
+            };
+            thread::spawn(move || put_beside(&slots, &old, forgiven))
+        };
+        let mine = table(&slots).count(&new, 3, 200, &Fixed(200), |_, _| {});
+        let _ = daemon.join().unwrap();
+        if mine.is_ok() {
+            let again = table(&slots).count(&new, 0, 200, &Fixed(200), |_, _| {});
+            assert_eq!(again.unwrap().total_after(), 3);
+        }
     });
 }

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 
 use hivemind_shared::clock::{Clock, ManualClock};
 use hivemind_shared::fingerprint::Fingerprint;
-use hivemind_shared::table::words::Count;
-use hivemind_shared::table::{CountError, Key, Slot, Table};
+use hivemind_shared::table::words::{Count, Remote};
+use hivemind_shared::table::{Beside, CountError, Key, Slot, Table};
 use hivemind_shared::window::Unit;
 use proptest::prelude::*;
 
@@ -193,7 +193,7 @@ fn a_key_that_takes_an_expired_slot_sees_nothing_of_the_old_one() {
         let old = table.read(slot).unwrap().key;
         let window = old.period.window_at(clock.now_s());
         table
-            .put_remote(&old, window, 1_000, &clock, |_, _| {})
+            .put_remote(&old, window, Beside::of_peers(1_000), &clock, |_, _| {})
             .unwrap();
     }
     clock.advance_s(7_200);
@@ -211,7 +211,7 @@ fn a_key_that_takes_an_expired_slot_sees_nothing_of_the_old_one() {
             1
         );
         assert_eq!(reading.previous, Count::Ended(reading.life));
-        assert_eq!(reading.remote, [Count::Ended(reading.life); 2]);
+        assert_eq!(reading.remote, [Remote::Ended(reading.life); 2]);
     }
 }
 
@@ -225,7 +225,8 @@ fn what_peers_counted_is_added_in_its_own_window_only() {
         ..key(1)
     };
     let window = second.period.window_at(clock.now_s());
-    let put = |remote| table.put_remote(&second, window, remote, &clock, |_, _| {});
+    let put =
+        |remote| table.put_remote(&second, window, Beside::of_peers(remote), &clock, |_, _| {});
     // A key that nobody here has seen gets a slot, and its first hit meets what peers counted.
     put(5).unwrap();
     let first = table
@@ -256,6 +257,104 @@ fn what_peers_counted_is_added_in_its_own_window_only() {
             .remote,
         0
     );
+}
+
+/// What happens to one key that counts in seconds.
+#[derive(Clone, Debug)]
+enum ResetStep {
+    Hit {
+        hits: u32,
+    },
+    PeersHit {
+        hits: u32,
+    },
+    /// As many hits are forgiven as count now.
+    Reset,
+    /// A peer forgave hits that were not heard of yet.
+    HearOfReset {
+        hits: u32,
+    },
+    NextWindow,
+}
+
+fn reset_steps() -> impl Strategy<Value = Vec<ResetStep>> {
+    let some = || prop_oneof![4 => 1..20_u32, 1 => u32::MAX - 20..=u32::MAX];
+    let step = prop_oneof![
+        4 => some().prop_map(|hits| ResetStep::Hit { hits }),
+        3 => some().prop_map(|hits| ResetStep::PeersHit { hits }),
+        2 => Just(ResetStep::Reset),
+        1 => some().prop_map(|hits| ResetStep::HearOfReset { hits }),
+        1 => Just(ResetStep::NextWindow),
+    ];
+    prop::collection::vec(step, 0..40)
+}
+
+proptest! {
+    #[test]
+    fn forgiven_hits_count_no_longer_and_all_others_do(steps in reset_steps()) {
+        let slots = empty_slots(32);
+        let table: Table<'_> = Table::new(&slots).unwrap();
+        let clock = ManualClock::at(1_800_000_000);
+        let second = Key { period: Unit::Second.into(), ..key(1) };
+        // What is counted here, by peers, and forgiven, in the present window and the one before.
+        let mut windows = [(0_u32, Beside::default()); 2];
+        // A key without a slot hears of no reset, and of it when it has one: the daemon sees to that.
+        let mut has_slot = false;
+        for step in steps {
+            let (local, beside) = &mut windows[0];
+            match step {
+                ResetStep::Hit { hits } => {
+                    table.count(&second, hits.into(), clock.now_s(), &clock, |_, _| {}).unwrap();
+                    *local = local.saturating_add(hits);
+                    has_slot = true;
+                }
+                ResetStep::PeersHit { hits } => beside.counted = beside.counted.saturating_add(hits),
+                ResetStep::Reset => {
+                    let all = local.saturating_add(beside.counted);
+                    beside.forgiven = beside.forgiven.max(all);
+                }
+                ResetStep::HearOfReset { hits } => beside.forgiven = beside.forgiven.max(hits),
+                ResetStep::NextWindow => {
+                    clock.advance_s(1);
+                    windows = [(0, Beside::default()), windows[0]];
+                }
+            }
+            let (local, beside) = windows[0];
+            let now = second.period.window_at(clock.now_s());
+            table.put_remote(&second, now, beside, &clock, |_, _| {}).unwrap();
+            has_slot |= beside.hits() > 0;
+            let total = |local: u32, beside: Beside| {
+                u64::from(local).saturating_add_signed(beside.hits())
+            };
+            let counted = table.count(&second, 0, clock.now_s(), &clock, |_, _| {}).unwrap();
+            prop_assert_eq!(counted.total_after(), total(local, beside));
+            let reading = (0..32).find_map(|slot| table.read(slot));
+            prop_assert_eq!(reading.is_some(), has_slot);
+            if let Some(reading) = reading {
+                prop_assert_eq!(reading.total_in(now.number()), total(local, beside));
+                let (local, beside) = windows[1];
+                // Of the window before the slot knows only if it was there.
+                let before = reading.total_in(now.number() - 1);
+                prop_assert!(before == total(local, beside) || local == 0 && before == 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reset_of_a_key_that_nobody_here_has_seen_takes_no_slot() {
+    let slots = empty_slots(32);
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    let clock = ManualClock::at(1_800_000_000);
+    let window = key(1).period.window_at(clock.now_s());
+    let beside = Beside {
+        counted: 5,
+        forgiven: 7,
+    };
+    table
+        .put_remote(&key(1), window, beside, &clock, |_, _| {})
+        .unwrap();
+    assert!((0..32).all(|slot| table.read(slot).is_none()));
 }
 
 #[test]

@@ -49,8 +49,8 @@ pub struct Reading {
     pub node: usize,
     /// Its own hits as its region has them.
     pub local: u64,
-    /// The others' hits as its region has them.
-    pub remote: u64,
+    /// The others' hits as its region has them, less those that were forgiven.
+    pub remote: i64,
     /// Its own hits as they were counted.
     pub counted: u64,
 }
@@ -137,7 +137,7 @@ fn differences(agreement: &Agreement) -> impl Iterator<Item = Difference> + '_ {
         ..
     } = agreement;
     let all = alive + gone;
-    let total_of = |reading: &Reading| reading.local + reading.remote;
+    let total_of = |reading: &Reading| reading.local.saturating_add_signed(reading.remote);
     let totals = if is_exact {
         // What is known of actors that are gone is the same everywhere: what most nodes have is right.
         let agreed = most_common(agreement.readings.iter().map(total_of)).clamp(alive, all);

@@ -3,7 +3,7 @@
 use hivemind_mesh::counters::Counters;
 use hivemind_mesh::region::RegionCounters;
 use hivemind_shared::clock::ManualClock;
-use hivemind_shared::table::{CountError, Key, SlotReading};
+use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
 use hivemind_shared::window::Window;
 
 /// A count of peers that became visible.
@@ -49,12 +49,16 @@ impl Counters for WatchedCounters {
         self.counters.scan(visit);
     }
 
-    fn put_remote(&mut self, key: &Key, window: Window, remote: u32) -> Result<(), CountError> {
-        self.counters.put_remote(key, window, remote)?;
+    fn read(&self, key: &Key) -> Option<SlotReading> {
+        self.counters.read(key)
+    }
+
+    fn put_remote(&mut self, key: &Key, window: Window, beside: Beside) -> Result<(), CountError> {
+        self.counters.put_remote(key, window, beside)?;
         self.puts.push(Put {
             key: *key,
             window,
-            remote,
+            remote: beside.counted,
         });
         Ok(())
     }

@@ -81,7 +81,7 @@ fn all_nodes_being_wrong_alike_is_reported() {
 
 #[test]
 fn of_an_actor_that_is_gone_any_part_may_be_known_but_the_same_everywhere() {
-    let with_gone = |known: [u64; 3]| {
+    let with_gone = |known: [i64; 3]| {
         let mut agreement = right();
         agreement.gone = 4;
         for (reading, known) in agreement.readings.iter_mut().zip(known) {

@@ -2,7 +2,8 @@
 //!
 //! The input is records: what is next (1 byte), the length of a body (2), the body. Bit 0 of the first byte:
 //! a tick comes before it, bits 1 to 4: after a pause of so many steps of 7 ms. Bit 5: the body is from
-//! somebody who is no member. Bit 6: there are hits of a key. Bit 7: the wall clock is set a minute back.
+//! somebody who is no member. Bit 6: there are hits of a key, and of an odd one they are forgiven. Bit 7: the
+//! wall clock is set a minute back.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -16,8 +17,8 @@ use hivemind_mesh::seal::{KeyRing, Sealer, SenderId};
 use hivemind_mesh::settings::{Local, Settings};
 use hivemind_mesh::time::Now;
 use hivemind_shared::fingerprint::Fingerprint;
-use hivemind_shared::table::words::{Control, Count};
-use hivemind_shared::table::{CountError, Key, SlotReading};
+use hivemind_shared::table::words::{Control, Count, Remote};
+use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
 use hivemind_shared::window::{Period, Unit, Window};
 use libfuzzer_sys::fuzz_target;
 
@@ -33,7 +34,7 @@ struct Fake {
     unit: u8,
     now_s: u64,
     is_dirty: bool,
-    remote: BTreeMap<(u64, u64, u32, u32), u32>,
+    remote: BTreeMap<(u64, u64, u32, u32), i64>,
 }
 
 impl Fake {
@@ -45,7 +46,7 @@ impl Fake {
             life: Control::from_word(0).life(),
             local: Count::Hits { window, count: self.hits },
             previous: Count::Hits { window: window.saturating_sub(1), count: self.hits / 2 },
-            remote: [Count::Hits { window: 0, count: 0 }; 2],
+            remote: [Remote::Hits { window: 0, hits: 0 }; 2],
             rule: 0,
             last_use_s: 0,
         }
@@ -65,10 +66,14 @@ impl Counters for Fake {
         }
     }
 
-    fn put_remote(&mut self, key: &Key, window: Window, remote: u32) -> Result<(), CountError> {
+    fn read(&self, key: &Key) -> Option<SlotReading> {
+        Some(self.reading()).filter(|reading| reading.key == *key)
+    }
+
+    fn put_remote(&mut self, key: &Key, window: Window, beside: Beside) -> Result<(), CountError> {
         let Fingerprint { high, low } = key.fingerprint;
         let place = (high, low, key.period.code(), window.number());
-        self.remote.insert(place, remote);
+        self.remote.insert(place, beside.hits());
         Ok(())
     }
 
@@ -151,6 +156,10 @@ fuzz_target!(|input: &[u8]| {
             me.counters.unit = low;
             me.counters.now_s = now.unix_s();
             me.counters.is_dirty = true;
+            if low & 1 != 0 {
+                let key = me.counters.reading().key;
+                me.mesh.forgive(now, &key, &mut me.counters);
+            }
         }
         if next & 128 != 0 {
             now.unix_us -= 60_000_000;

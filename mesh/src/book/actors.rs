@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hivemind_shared::region::FORGIVEN_ID;
 use hivemind_shared::table::Key;
 
 use super::digest::Group;
@@ -13,6 +14,13 @@ pub struct ActorIndex(u16);
 
 /// This node.
 pub const OWN: ActorIndex = ActorIndex(0);
+
+/// No node: its counts are the hits that were forgiven.
+///
+/// A reset cannot lower what others have counted, for counts only grow. It forgives hits instead, and how many
+/// were forgiven of a key in a window is a number that only grows as well: told, merged and compared as if
+/// one more actor had counted it, and taken from the sum of the others.
+pub const FORGIVEN: ActorIndex = ActorIndex(1);
 
 #[derive(Debug)]
 struct Actor {
@@ -29,12 +37,15 @@ pub(super) struct Actors {
 
 impl Actors {
     pub(super) fn new(own: u64) -> Self {
-        Self {
-            by_id: BTreeMap::from([(own, OWN)]),
-            actors: vec![Some(Actor {
-                id: own,
+        let actor = |id| {
+            Some(Actor {
+                id,
                 groups: Vec::new(),
-            })],
+            })
+        };
+        Self {
+            by_id: BTreeMap::from([(FORGIVEN_ID, FORGIVEN), (own, OWN)]),
+            actors: vec![actor(own), actor(FORGIVEN_ID)],
         }
     }
 
@@ -47,7 +58,8 @@ impl Actors {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ActorIndex, u64)> {
-        self.by_id.iter().map(|(&id, &index)| (index, id))
+        let all = self.by_id.iter().map(|(&id, &index)| (index, id));
+        all.filter(|&(index, _)| index != FORGIVEN || !self.groups(FORGIVEN).is_empty())
     }
 
     pub(super) fn find_or_add(&mut self, id: u64) -> Option<ActorIndex> {
@@ -123,7 +135,8 @@ impl Actors {
                 .groups
                 .retain(|group| is_near(group.period, group.window, now_s));
             let index = ActorIndex(u16::try_from(place).unwrap_or(u16::MAX));
-            if actor.groups.is_empty() && index != OWN && !keep(actor.id) {
+            let is_for_good = index == OWN || index == FORGIVEN;
+            if actor.groups.is_empty() && !is_for_good && !keep(actor.id) {
                 self.by_id.remove(&actor.id);
                 *slot = None;
                 gone.push(index);

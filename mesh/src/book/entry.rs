@@ -1,9 +1,9 @@
 //! One key: what was counted for it, and how this host's part of it is told to others.
 
-use hivemind_shared::table::Key;
+use hivemind_shared::table::{Beside, Key};
 use smallvec::SmallVec;
 
-use super::actors::{ActorIndex, OWN};
+use super::actors::{ActorIndex, FORGIVEN, OWN};
 use super::is_near;
 
 /// A key's counts in two neighbouring windows: one half for even, one for odd window numbers, as in the
@@ -58,6 +58,8 @@ pub struct Half {
     base: u32,
     /// What others counted together; saturates.
     others: u32,
+    /// How many of all hits were forgiven.
+    forgiven: u32,
     by_actor: SmallVec<[(ActorIndex, u32); 1]>,
 }
 
@@ -125,15 +127,36 @@ impl Half {
             .is_some_and(|window| is_near(key.period, window, now_s))
     }
 
-    /// What all peers counted, as the region should have it. What this host counted before its own count
-    /// started over belongs to it: the slot has forgotten that.
-    pub fn beside_local(&self) -> u32 {
-        self.others.saturating_add(self.base)
+    /// What all peers counted and what was forgiven, as the region should have it. What this host counted
+    /// before its own count started over belongs to the former: the slot has forgotten that.
+    pub fn beside_local(&self) -> Beside {
+        Beside {
+            counted: self.others.saturating_add(self.base),
+            forgiven: self.forgiven,
+        }
     }
 
-    /// What everybody counted, as far as is known.
+    /// What counts of what everybody counted, as far as is known.
     pub fn total(&self) -> u64 {
-        u64::from(self.own) + u64::from(self.others)
+        self.known_with(self.own)
+    }
+
+    /// What everybody but this host knows to count.
+    pub fn total_without_unsent(&self) -> u64 {
+        self.known_with(self.sent)
+    }
+
+    fn known_with(&self, own: u32) -> u64 {
+        let counted = u64::from(own) + u64::from(self.others);
+        counted.saturating_sub(self.forgiven.into())
+    }
+
+    /// The number to forgive, so that none of what is known to be counted counts any more, if `here` is what
+    /// counts by the region, which may know of hits that this run of the mesh has not heard of.
+    pub(super) fn all(&self, here: u64) -> u32 {
+        let known = u64::from(self.own) + u64::from(self.others);
+        let all = known.max(u64::from(self.forgiven) + here);
+        u32::try_from(all).unwrap_or(u32::MAX)
     }
 
     /// Notes that all of it was sent to everybody, in a datagram of this sequence if there was anything to
@@ -153,17 +176,21 @@ impl Half {
 
     /// What an actor counted.
     pub fn of_actor(&self, actor: ActorIndex) -> u32 {
-        if actor == OWN {
-            return self.own;
+        match actor {
+            OWN => return self.own,
+            FORGIVEN => return self.forgiven,
+            _ => {}
         }
         let found = self.by_actor.iter().find(|(there, _)| *there == actor);
         found.map_or(0, |(_, count)| *count)
     }
 
-    /// What each actor counted, this host included.
+    /// What each actor counted, this host included, and what was forgiven.
     pub fn counts(&self) -> impl Iterator<Item = (ActorIndex, u32)> {
         let own = (self.own > 0).then_some((OWN, self.own));
-        own.into_iter().chain(self.by_actor.iter().copied())
+        let forgiven = (self.forgiven > 0).then_some((FORGIVEN, self.forgiven));
+        let others = self.by_actor.iter().copied();
+        own.into_iter().chain(forgiven).chain(others)
     }
 
     /// Takes in what the slot says.
@@ -182,6 +209,11 @@ impl Half {
 
     /// Raises an actor's count; returns what it was.
     pub(super) fn raise(&mut self, actor: ActorIndex, count: u32) -> u32 {
+        if actor == FORGIVEN {
+            let before = self.forgiven;
+            self.forgiven = before.max(count);
+            return before;
+        }
         let found = self.by_actor.iter_mut().find(|(there, _)| *there == actor);
         let before = match found {
             Some((_, there)) => {

@@ -17,12 +17,12 @@ pub(crate) mod tests;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use hivemind_shared::table::words::Count;
+use hivemind_shared::table::words::{Count, Remote};
 use hivemind_shared::table::{Key, SlotReading};
 use hivemind_shared::window::Period;
 
 use actors::Actors;
-pub use actors::{ActorIndex, OWN};
+pub use actors::{ActorIndex, FORGIVEN, OWN};
 pub use digest::{Group, part_of};
 pub use entry::{Entry, Half, Own};
 
@@ -279,6 +279,32 @@ impl Book {
         Merged::News {
             key: id,
             growth: count - before,
+        }
+    }
+
+    /// Forgives every hit that is known to be counted for a key in a window, by what its slot and the others
+    /// say. `None` if that is no news, or the window is not near.
+    pub fn forgive(&mut self, now_s: u64, reading: &SlotReading, window: u32) -> Option<KeyId> {
+        // What was counted since the last sweep.
+        self.note_slot(now_s, reading);
+        let half = || self.entry(*self.ids.get(&reading.key)?)?.half(window);
+        let here = reading.total_in(window);
+        let all = half().map_or_else(|| Half::of(window).all(here), |half| half.all(here));
+        match self.merge(now_s, FORGIVEN, &reading.key, window, all) {
+            Merged::News { key, .. } => Some(key),
+            Merged::Known | Merged::OutsideWindows | Merged::NoRoom => None,
+        }
+    }
+
+    /// Notes what a slot says was forgiven before this run: at least what brings its count below zero.
+    pub fn restore_forgiven(&mut self, now_s: u64, reading: &SlotReading) {
+        for remote in reading.remote {
+            if let Remote::Hits { window, hits } = remote
+                && hits < 0
+            {
+                let forgiven = u32::try_from(hits.unsigned_abs()).unwrap_or(u32::MAX);
+                self.merge(now_s, FORGIVEN, &reading.key, window, forgiven);
+            }
         }
     }
 

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use hivemind_shared::fingerprint::Fingerprint;
+use hivemind_shared::region::FORGIVEN_ID;
+use hivemind_shared::table::Beside;
 use hivemind_shared::table::words::Control;
 use hivemind_shared::window::Unit;
 use proptest::collection::vec;
@@ -36,7 +38,7 @@ fn reading(key: Key, local: (u32, u32), previous: (u32, u32)) -> SlotReading {
         life: Control::from_word(0).life(),
         local: hits(local),
         previous: hits(previous),
-        remote: [hits((0, 0)); 2],
+        remote: [Remote::Hits { window: 0, hits: 0 }; 2],
         rule: 0,
         last_use_s: 0,
     }
@@ -60,9 +62,13 @@ fn content(book: &Book, now_s: u64) -> BTreeMap<Place, u32> {
                 let id = book.actor_id(actor).unwrap();
                 let place = (low, unit, half.window.unwrap(), id);
                 assert_eq!(content.insert(place, count), None);
-                others = others.saturating_add(if actor == OWN { 0 } else { count });
+                let is_other = actor != OWN && actor != FORGIVEN;
+                others = others.saturating_add(if is_other { count } else { 0 });
             }
             assert_eq!(half.others(), others);
+            let counted = u64::from(half.own) + u64::from(others);
+            let forgiven = u64::from(half.of_actor(FORGIVEN));
+            assert_eq!(half.total(), counted.saturating_sub(forgiven));
         }
     }
     content
@@ -85,7 +91,7 @@ fn expire_all(book: &mut Book, now_s: u64) {
     }
 }
 
-/// What an actor is said to have counted.
+/// What an actor is said to have counted. The first actor is none: what it counted was forgiven.
 #[derive(Clone, Debug)]
 struct Report {
     actor: u64,
@@ -98,14 +104,19 @@ struct Report {
 impl Report {
     fn any() -> impl Strategy<Value = Self> {
         let unit = prop::sample::select(vec![Unit::Second, Unit::Minute]);
-        (0..3_u64, 0..3_u64, unit, -3..=3_i32, 0..5_u32).prop_map(
-            |(actor, number, unit, window, count)| Self {
+        (
+            FORGIVEN_ID..FORGIVEN_ID + 4,
+            0..3_u64,
+            unit,
+            -3..=3_i32,
+            0..5_u32,
+        )
+            .prop_map(|(actor, number, unit, window, count)| Self {
                 actor,
                 key: key(number, unit),
                 window,
                 count,
-            },
-        )
+            })
     }
 
     fn window(&self, now_s: u64) -> u32 {
@@ -149,6 +160,7 @@ impl Naive {
 enum Step {
     Report(Report),
     Hit { number: u64, addend: u32 },
+    Forgive { number: u64 },
     Pass { seconds: u64 },
     Expire,
 }
@@ -157,6 +169,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => Report::any().prop_map(Step::Report),
         3 => (0..3_u64, 1..4_u32).prop_map(|(number, addend)| Step::Hit { number, addend }),
+        1 => (0..3_u64).prop_map(|number| Step::Forgive { number }),
         2 => (1..4_u64).prop_map(|seconds| Step::Pass { seconds }),
         1 => Just(Step::Pass { seconds: 61 }),
         1 => Just(Step::Expire),
@@ -222,6 +235,30 @@ proptest! {
                     for (window, count) in [*previous, *local] {
                         naive.note(now_s, ME, &key, window, count);
                     }
+                }
+                Step::Forgive { number } => {
+                    let second = u32::try_from(now_s).unwrap();
+                    let key = key(number, Unit::Second);
+                    let all = |actors: fn(u64) -> bool| {
+                        let place = |place: &Place| {
+                            let unit = key.period.code();
+                            (place.0, place.1, place.2) == (number, unit, second) && actors(place.3)
+                        };
+                        let counts = naive.0.iter().filter(|(at, _)| place(at));
+                        counts.map(|(_, count)| count).sum::<u32>()
+                    };
+                    let (all, forgiven) = (all(|id| id != FORGIVEN_ID), all(|id| id == FORGIVEN_ID));
+                    let [local, previous] = slots.get(&number).copied().unwrap_or_default();
+                    let others = i64::from(all.max(forgiven)) - i64::from(forgiven);
+                    let reading = SlotReading {
+                        remote: [Remote::Hits {
+                            window: second,
+                            hits: others - i64::from(if local.0 == second { local.1 } else { 0 }),
+                        }; 2],
+                        ..reading(key, local, previous)
+                    };
+                    book.forgive(now_s, &reading, second);
+                    naive.note(now_s, FORGIVEN_ID, &key, second, all.max(forgiven));
                 }
                 Step::Pass { seconds } => now_s += seconds,
                 Step::Expire => expire_all(&mut book, now_s),
@@ -290,7 +327,10 @@ fn own_counts_add_up_when_a_clock_that_was_set_back_makes_the_slot_start_over() 
     assert_eq!(own(&book, &key, next), Some(5));
     // What the slot does not know any more has to come from beside it.
     let (_, entry) = book.iter().next().unwrap();
-    assert_eq!(entry.half(next).unwrap().beside_local(), 4);
+    assert_eq!(
+        entry.half(next).unwrap().beside_local(),
+        Beside::of_peers(4)
+    );
 
     let as_they_grew = sums(&book, NOW_S + 1);
     book.sum_up(NOW_S + 1);
@@ -384,7 +424,8 @@ fn actors_are_bounded() {
     let fits = (1_000..)
         .take_while(|&id| book.actor_or_new(id).is_some())
         .count();
-    assert_eq!(fits + 1, ACTORS_MAX);
+    // This node, and what was forgiven.
+    assert_eq!(fits + 2, ACTORS_MAX);
     assert_eq!(book.actor_or_new(ME), Some(OWN));
 }
 

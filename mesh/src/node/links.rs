@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use hivemind_shared::region::FORGIVEN_ID;
+
 use super::Mesh;
 use crate::drops::DropCause;
 use crate::flights::LinkIndex;
@@ -45,7 +47,7 @@ impl Mesh {
     }
 
     fn note_up(&mut self, member: Member) {
-        if member.address == self.local.address {
+        if member.address == self.local.address || member.actor == FORGIVEN_ID {
             return;
         }
         let Some(index) = self.link_or_new(member) else {

@@ -1,6 +1,7 @@
 //! One node's mesh.
 
 mod broadcast;
+mod forgive;
 mod gossip;
 mod links;
 mod receive;
@@ -109,6 +110,7 @@ impl Mesh {
         let mut book = Book::new(local.actor, settings.keys_max);
         counters.scan(&mut |reading| {
             book.note_slot(now.unix_s(), reading);
+            book.restore_forgiven(now.unix_s(), reading);
         });
         Self {
             sealer: Sealer::new(keys, &settings.cluster, sender),

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
+use hivemind_shared::region::FORGIVEN_ID;
 use hivemind_shared::table::words::low_half;
 
 use super::Mesh;
-use crate::book::{KeyId, Merged, OWN};
+use crate::book::{FORGIVEN, KeyId, Merged, OWN};
 use crate::counters::Counters;
 use crate::drops::DropCause;
 use crate::flights::{Cargo, LinkIndex};
@@ -46,6 +47,9 @@ impl Mesh {
         let sender = opened.sender;
         if sender.actor == self.local.actor {
             return self.drops.add(DropCause::FromSelf);
+        }
+        if sender.actor == FORGIVEN_ID {
+            return self.drops.add(DropCause::BadContent);
         }
         let Ok(body) = Body::parse(opened.body) else {
             return self.drops.add(DropCause::BadContent);
@@ -224,9 +228,8 @@ impl Mesh {
             match book.merge(now_s, actor, &entry.key, entry.window, entry.count) {
                 Merged::News { key, growth } => {
                     let Some(known) = book.entry(key) else { return };
-                    let beside = known
-                        .half(entry.window)
-                        .map_or(0, |half| half.beside_local());
+                    let half = known.half(entry.window);
+                    let beside = half.map(|half| half.beside_local()).unwrap_or_default();
                     let window = entry.key.period.window(entry.window);
                     if known.has_unsent() {
                         unsent.push(key);
@@ -234,7 +237,7 @@ impl Mesh {
                     if counters.put_remote(&entry.key, window, beside).is_err() {
                         drops.add(DropCause::NoRoom);
                     }
-                    if !head.copy {
+                    if !head.copy && actor != FORGIVEN {
                         overshoot.note(book, key, growth);
                     }
                 }

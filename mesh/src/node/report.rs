@@ -1,5 +1,7 @@
 //! What operators are told.
 
+use hivemind_shared::region::FORGIVEN_ID;
+
 use super::Mesh;
 use crate::link::Link;
 use crate::status::{CauseCount, PeerState, PeerStatus, Status};
@@ -34,7 +36,11 @@ impl Mesh {
             sealed: self.sealed,
             joined: self.is_joined(),
             keys: self.book.key_count(),
-            actors: self.book.actors().count(),
+            actors: self
+                .book
+                .actors()
+                .filter(|&(_, id)| id != FORGIVEN_ID)
+                .count(),
             traffic: self.traffic.status(),
             drops: drops
                 .map(|(cause, count)| CauseCount {

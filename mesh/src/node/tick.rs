@@ -88,20 +88,17 @@ impl Mesh {
             let Some(entry) = book.entry(id) else { return };
             for half in &entry.halves {
                 let Some(window) = half.window else { continue };
-                let there = reading
-                    .remote
-                    .iter()
-                    .map(|count| count.within(window))
-                    .max();
-                if half.beside_local() > there.unwrap_or(0) && half.is_near(&entry.key, now_s) {
-                    missing.push((entry.key, window, half.beside_local()));
+                let beside = half.beside_local();
+                let is_missing = beside.replaces(reading.remote_in(window));
+                if is_missing && half.is_near(&entry.key, now_s) {
+                    missing.push((entry.key, window, beside));
                 }
             }
         });
         // The slot is another one than before, or there was none when peers reported.
-        for (key, window, count) in missing {
+        for (key, window, beside) in missing {
             if counters
-                .put_remote(&key, key.period.window(window), count)
+                .put_remote(&key, key.period.window(window), beside)
                 .is_err()
             {
                 self.drops.add(DropCause::NoRoom);

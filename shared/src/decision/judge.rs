@@ -25,13 +25,13 @@ impl Judgement {
     /// limit.
     #[inline]
     pub(super) fn fixed(counted: &Counted, limit: &AppliedLimit, addend: u64, now_s: u64) -> Self {
-        let total = counted.after.saturating_add(counted.remote);
+        let total = counted.total_after();
         let allowed = u64::from(limit.requests_per_unit);
         Self {
             over: total > allowed,
             remaining: u32::try_from(allowed.saturating_sub(total)).unwrap_or(u32::MAX),
             reset_s: counted.window.seconds_left(now_s),
-            before: counted.before.saturating_add(counted.remote),
+            before: counted.total_before(),
             addend,
             allowed: limit.requests_per_unit,
         }
@@ -85,7 +85,7 @@ impl Room {
     pub(super) fn judge(&self, counted: &Counted, now_s: u64) -> Judgement {
         let tally = Tally {
             window: counted.window,
-            current: counted.before.saturating_add(counted.remote),
+            current: counted.total_before(),
             previous: counted.previous,
             slot: counted.slot,
         };

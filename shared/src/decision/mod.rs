@@ -10,6 +10,7 @@
 //! Rules may ask for more than that: several limits for one descriptor, or that refused hits are not
 //! counted. Only requests in a set of rules where one does take that way, which is in `several`.
 
+mod counters;
 mod judge;
 pub mod key;
 mod limits;
@@ -21,6 +22,7 @@ mod votes;
 
 use std::sync::Arc;
 
+pub use counters::keys_of;
 pub use limits::limits_of;
 pub use outcome::{AppliedLimit, Code, DecideError, Decision, Status};
 

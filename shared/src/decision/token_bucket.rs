@@ -56,7 +56,7 @@ impl BucketGate<'_> {
     pub(super) fn judge(&self, counted: &Counted) -> Judgement {
         let debt = self.debt(&Tally {
             window: counted.window,
-            current: counted.before.saturating_add(counted.remote),
+            current: counted.total_before(),
             previous: counted.previous,
             slot: counted.slot,
         });

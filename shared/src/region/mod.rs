@@ -37,12 +37,16 @@ use crate::fingerprint::KeyHasher;
 use crate::sync::{AtomicWord, Ordering};
 use crate::table::dirty::Dirty;
 use crate::table::words::Life;
-use crate::table::{CountError, Counted, Gate, Key, Place, SlotReading};
+use crate::table::{Beside, CountError, Counted, Gate, Key, Place, SlotReading};
 use crate::token_bucket::Memory;
 use crate::window::Window;
 
 /// Where a region is unless somebody says otherwise.
 pub const DEFAULT_PATH: &str = "/dev/shm/hivemind.region";
+
+/// The id that no region has: to the mesh, hits that were forgiven are what this actor counted. It comes before
+/// all others, so that in a list by id nobody hears of counts before hearing that they were forgiven.
+pub const FORGIVEN_ID: u64 = 0;
 
 /// Changes of a remembered word that others may foil in a row before it is left as they want it. Each of
 /// them raised it, so what is left out is little.
@@ -83,6 +87,17 @@ impl RegionOptions {
             rules_bytes: self.rules_bytes,
         }
     }
+}
+
+/// What became of a count whose hits were forgiven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forgiven {
+    /// The window it is in.
+    pub window: Window,
+    /// Hits that counted, everywhere.
+    pub before: u64,
+    /// Those that still do: none, unless there are more than can be forgiven, 2^32 − 1.
+    pub after: u64,
 }
 
 /// A region that can be counted in.
@@ -201,8 +216,8 @@ impl Region {
         }
     }
 
-    /// Raises what peers counted for a key, also for one that is new here; see
-    /// [`crate::table::Table::put_remote`].
+    /// Sets what counts for a key beside this host's own hits, also for one that is new here; see
+    /// [`crate::table::Table::put_remote`]. A token bucket that gets hits forgiven is full then.
     ///
     /// # Errors
     /// [`CountError`]; the region's own counters say so, as for hits.
@@ -210,15 +225,74 @@ impl Region {
         &self,
         key: &Key,
         window: Window,
-        remote: u32,
+        beside: Beside,
         clock: &impl Clock,
     ) -> Result<(), CountError> {
         let table = self.table().ok_or(CountError::Full)?;
-        table
-            .put_remote(key, window, remote, clock, |_, _| {
+        let lowered = table
+            .put_remote(key, window, beside, clock, |_, _| {
                 self.bump(|header| &header.keys_claimed);
             })
-            .inspect_err(|&error| self.note_error(error))
+            .inspect_err(|&error| self.note_error(error))?;
+        if let Some(slot) = lowered {
+            self.forget_debt(slot, key.period.window_at(clock.now_s()));
+        }
+        Ok(())
+    }
+
+    /// The slot of a key, as it is now; `None` when it has none.
+    pub fn reading(&self, key: &Key) -> Option<SlotReading> {
+        self.table()?.read_key(key)
+    }
+
+    /// What [`Self::forgive`] would forgive, with nothing done about it.
+    pub fn forgivable(&self, key: &Key, clock: &impl Clock) -> Vec<Forgiven> {
+        let Some(reading) = self.reading(key) else {
+            return Vec::new();
+        };
+        let windows = reading.near_windows(clock.now_s());
+        let counted = windows.filter_map(|window| {
+            let before = reading.total_in(window.number());
+            (before > 0).then_some(Forgiven {
+                window,
+                before,
+                after: before,
+            })
+        });
+        counted.collect()
+    }
+
+    /// Forgives every hit that counts for a key, in each window that may still matter; says what it was.
+    /// Where there is a mesh, that has to do it, or peers do not hear of it.
+    ///
+    /// # Errors
+    /// [`CountError`]: others interfered too often; hits of some windows may be forgiven.
+    pub fn forgive(&self, key: &Key, clock: &impl Clock) -> Result<Vec<Forgiven>, CountError> {
+        let mut forgiven = self.forgivable(key, clock);
+        for Forgiven { window, after, .. } in &mut forgiven {
+            let Some(reading) = self.reading(key) else {
+                continue;
+            };
+            let local = reading.local_in(window.number());
+            let counted = u32::try_from(reading.remote_in(window.number())).unwrap_or(0);
+            let beside = Beside {
+                counted,
+                forgiven: counted.saturating_add(local),
+            };
+            self.put_remote(key, *window, beside, clock)?;
+            *after = u64::from(local).saturating_add_signed(beside.hits());
+        }
+        Ok(forgiven)
+    }
+
+    /// Forgets what a token bucket began the window with, and what flowed past it: of both, the hits in
+    /// this window and the one before were the reason or the measure.
+    fn forget_debt(&self, slot: Place, window: Window) {
+        let nothing = Memory {
+            window: window.number(),
+            offset: 0,
+        };
+        self.remember(slot, |found| ((), (found != nothing).then_some(nothing)));
     }
 
     /// Visits every slot that was counted in since the last call.
@@ -348,7 +422,11 @@ impl Identity {
         let mut drawn_key = [0; 16];
         drawn_key.copy_from_slice(key);
         Ok(Self {
-            region_id: u64::from_le_bytes(region_id),
+            // One in 2^64 would draw the id that is no region's.
+            region_id: match u64::from_le_bytes(region_id) {
+                FORGIVEN_ID => FORGIVEN_ID + 1,
+                id => id,
+            },
             hash_key: hash_key.unwrap_or(drawn_key),
         })
     }

@@ -27,14 +27,7 @@ impl RegionView {
         let Some((slot, reading)) = found else {
             return 0;
         };
-        let hits = |number: u32| {
-            let local = reading
-                .local
-                .within(number)
-                .max(reading.previous.within(number));
-            let remote = reading.remote.iter().map(|count| count.within(number));
-            remote.map(u64::from).sum::<u64>() + u64::from(local)
-        };
+        let hits = |number: u32| reading.total_in(number);
         let tally = Tally {
             window,
             current: hits(window.number()),

@@ -62,14 +62,21 @@ pub struct Counter {
     pub window: Window,
     /// This host's hits in that window.
     pub local: u64,
-    /// What peers reported for it.
-    pub remote: u64,
+    /// What peers reported for it, less what resets forgave: negative where that were hits of this host.
+    pub remote: i64,
     /// The domain and entries; `None` when the label is lost or the key came from a peer.
     pub label: Option<Label>,
     /// Statistics index of the rule that decided last; `None` when the request brought its own limit.
     pub rule_stats_index: Option<u32>,
     /// When it was last counted here, Unix seconds.
     pub last_use_s: u32,
+}
+
+impl Counter {
+    /// Hits that count in that window, everywhere.
+    pub const fn total(&self) -> u64 {
+        self.local.saturating_add_signed(self.remote)
+    }
 }
 
 /// How full the counter table is.
@@ -265,12 +272,8 @@ impl RegionView {
             let reading = table?.read(index)?;
             let window = reading.key.period.window_at(now_s);
             let local = u64::from(reading.local.within(window.number()));
-            let remote: u64 = reading
-                .remote
-                .iter()
-                .map(|count| u64::from(count.within(window.number())))
-                .sum();
-            (local > 0 || remote > 0).then(|| Counter {
+            let remote = reading.remote_in(window.number());
+            (local.saturating_add_signed(remote) > 0).then(|| Counter {
                 fingerprint: reading.key.fingerprint,
                 period: reading.key.period,
                 window,
@@ -319,8 +322,7 @@ impl RegionView {
         };
         for reading in (0..self.slots.len()).filter_map(|index| table.read(index)) {
             let current = reading.key.period.window_at(now_s).number();
-            let counts = [reading.local, reading.remote[0], reading.remote[1]];
-            if counts.iter().any(|count| count.within(current) > 0) {
+            if reading.local.within(current) > 0 || reading.remote_in(current) > 0 {
                 fill.live += 1;
             } else {
                 fill.expired += 1;

@@ -1,7 +1,7 @@
 //! Getting a slot for a key that has none: the search for a vacancy, the claim, and the promotion.
 
 use super::probe::Probe;
-use super::words::{self, Control, Count, Life, State};
+use super::words::{self, Control, Count, Life, Remote, State};
 use super::{CountError, Key, Located, Slot, Table};
 use crate::clock::Clock;
 use crate::sync::{Ordering, Word};
@@ -156,15 +156,18 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         let current = period.window_at(now_s).number();
         // A window further ahead than the next was counted before the clock was set back, or left by
         // a key of a shorter period; it would keep the slot until the clock gets there.
-        let old = |word: u64| match Count::from_word(word) {
-            Count::Hits { window, .. } => window.abs_diff(current) > 1,
+        let is_old = |window: u32| window.abs_diff(current) > 1;
+        let local_is_old = match Count::from_word(local) {
+            Count::Hits { window, .. } => is_old(window),
             Count::Ended(_) => true,
         };
-        old(local)
-            && slot
-                .remote
-                .iter()
-                .all(|remote| old(remote.load(Ordering::Relaxed)))
+        local_is_old
+            && (0..).zip(&slot.remote).all(|(parity, remote)| {
+                match Remote::from_word(remote.load(Ordering::Relaxed), parity) {
+                    Remote::Hits { window, .. } => is_old(window),
+                    Remote::Ended(_) => true,
+                }
+            })
     }
 
     /// Claims a vacant slot for the key. `None`: somebody else was faster, or it came to life again.

@@ -1,6 +1,6 @@
 //! Counting in a slot: the hot path.
 
-use super::words::Count;
+use super::words::{Count, Remote};
 use super::{CountError, Counted, Gate, Key, Located, Open, Place, Table, Tally};
 use crate::clock::Clock;
 use crate::sync::{Ordering, Word};
@@ -186,7 +186,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                 window,
                 before: u64::from(before),
                 after,
-                remote: u64::from(Count::from_word(remote).within(window.number())),
+                remote: Remote::hits_within(remote, window.number()),
                 previous,
                 refused,
                 slot: Some(Place {
@@ -205,17 +205,20 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     fn tally(&self, located: Located, found: u64, window: Window, before: u32) -> Tally {
         let slot = &self.slots[located.index];
         let within = |word: u64, number: u32| u64::from(Count::from_word(word).within(number));
-        let remote = |number: u32| within(slot.remote(number).load(Ordering::Relaxed), number);
+        let with_remote = |local: u64, number: u32| {
+            let remote = slot.remote(number).load(Ordering::Relaxed);
+            local.saturating_add_signed(Remote::hits_within(remote, number))
+        };
         let mut previous = 0;
         if let Some(ended) = window.number().checked_sub(1) {
             // Acquire, pairs with KEEP. The count is in the local word until the slot moves on, and was
             // kept before it did.
             let kept = within(slot.previous.load(Ordering::Acquire), ended);
-            previous = kept.max(within(found, ended)) + remote(ended);
+            previous = with_remote(kept.max(within(found, ended)), ended);
         }
         Tally {
             window,
-            current: u64::from(before) + remote(window.number()),
+            current: with_remote(u64::from(before), window.number()),
             previous,
             slot: Some(Place {
                 index: located.index,

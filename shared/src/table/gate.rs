@@ -29,7 +29,7 @@ impl Gate for Open {
     }
 }
 
-/// What is counted for a key, here and by peers.
+/// What is counted for a key, here and by peers, less what was forgiven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tally {
     /// The window that hits would land in.

@@ -30,8 +30,9 @@ use crate::sync::{AtomicWord, Ordering, Word};
 use crate::window::{Period, Window};
 pub use gate::{Gate, Open, Tally};
 use probe::Probe;
+pub use remote::Beside;
 pub use slot::Slot;
-use words::{Control, Count, Life, State};
+use words::{Control, Count, Life, Remote, State};
 
 /// Slots in a bucket; a key may live in two buckets.
 pub const BUCKET_SLOTS: usize = 16;
@@ -54,14 +55,28 @@ pub struct Counted {
     pub before: u64,
     /// This host's hits in that window after these.
     pub after: u64,
-    /// What peers have reported for that window.
-    pub remote: u64,
-    /// Hits in the window before that one, here and by peers; 0 when no gate had to look at them.
+    /// What peers have reported for that window, less what was forgiven in it.
+    pub remote: i64,
+    /// Hits in the window before that one, here and by peers, less what was forgiven; 0 when no gate had to look at them.
     pub previous: u64,
     /// Whether the gate did not admit the hits, so that they were not added.
     pub refused: bool,
     /// The slot counted in; `None` when the key has none and nothing was to be added.
     pub slot: Option<Place>,
+}
+
+impl Counted {
+    /// Hits that counted in that window before these, everywhere.
+    #[inline]
+    pub const fn total_before(&self) -> u64 {
+        self.before.saturating_add_signed(self.remote)
+    }
+
+    /// Hits that count in that window with these, everywhere.
+    #[inline]
+    pub const fn total_after(&self) -> u64 {
+        self.after.saturating_add_signed(self.remote)
+    }
 }
 
 /// A slot, in one of its lives.
@@ -96,12 +111,38 @@ pub struct SlotReading {
     pub local: Count,
     /// This host's window before that.
     pub previous: Count,
-    /// What peers reported, for even and for odd windows.
-    pub remote: [Count; 2],
+    /// What peers reported, less what was forgiven, for even and for odd windows.
+    pub remote: [Remote; 2],
     /// Statistics index of the rule that decided last.
     pub rule: u32,
     /// When the slot was last counted in, Unix seconds.
     pub last_use_s: u32,
+}
+
+impl SlotReading {
+    /// This host's hits in a window, as far as the slot still has them.
+    pub fn local_in(&self, window: u32) -> u32 {
+        let kept = self.previous.within(window);
+        self.local.within(window).max(kept)
+    }
+
+    /// What peers reported for a window, less what was forgiven in it.
+    pub const fn remote_in(&self, window: u32) -> i64 {
+        self.remote[window as usize & 1].within(window)
+    }
+
+    /// The windows that may count for anything at a time: the one before, the present and the next one, in
+    /// which hosts are whose clocks are ahead.
+    pub fn near_windows(&self, now_s: u64) -> impl Iterator<Item = Window> + use<> {
+        let period = self.key.period;
+        let now = period.window_at(now_s).number();
+        (now.saturating_sub(1)..=now.saturating_add(1)).map(move |number| period.window(number))
+    }
+
+    /// Hits that count in a window, everywhere.
+    pub fn total_in(&self, window: u32) -> u64 {
+        u64::from(self.local_in(window)).saturating_add_signed(self.remote_in(window))
+    }
 }
 
 /// The slots of a region, or of a test.
@@ -180,8 +221,8 @@ impl<'r, W: Word, const BUCKET: usize> Table<'r, W, BUCKET> {
         let local = Count::from_word(slot.local.load(Ordering::SeqCst));
         let previous = Count::from_word(slot.previous.load(Ordering::Acquire));
         let remote = [
-            Count::from_word(slot.remote[0].load(Ordering::Acquire)),
-            Count::from_word(slot.remote[1].load(Ordering::Acquire)),
+            Remote::from_word(slot.remote[0].load(Ordering::Acquire), 0),
+            Remote::from_word(slot.remote[1].load(Ordering::Acquire), 1),
         ];
         let usage = slot.usage.load(Ordering::Acquire);
         let life = control.life();
@@ -204,6 +245,12 @@ impl<'r, W: Word, const BUCKET: usize> Table<'r, W, BUCKET> {
             rule: words::high_half(usage),
             last_use_s: words::low_half(usage),
         })
+    }
+
+    /// Reads the slot of a key; `None` when it has none.
+    pub fn read_key(&self, key: &Key) -> Option<SlotReading> {
+        let reading = self.read(self.find(key)?.index)?;
+        (reading.key == *key).then_some(reading)
     }
 
     /// Slots in the table.

@@ -1,19 +1,51 @@
-//! What peers counted: the daemon writes it beside this host's own count.
+//! What peers counted, and what was forgiven: the daemon writes it beside this host's own count.
 
 use super::count::{ATTEMPTS_MAX, Moved};
-use super::words::{Count, Life};
-use super::{CountError, Key, Located, Table};
+use super::words::{Count, Life, Remote};
+use super::{CountError, Key, Located, Place, Table};
 use crate::clock::Clock;
 use crate::sync::{Ordering, Word};
 use crate::window::Window;
 
+/// What counts in a window beside a host's own hits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// Hits that peers counted.
+    pub counted: u32,
+    /// Hits that were forgiven, whoever counted them: they count no longer.
+    pub forgiven: u32,
+}
+
+impl Beside {
+    /// Hits of peers, and nothing forgiven.
+    pub const fn of_peers(counted: u32) -> Self {
+        Self {
+            counted,
+            forgiven: 0,
+        }
+    }
+
+    /// Both as one number, which may be negative: hits that this host counted may be forgiven, and that hits
+    /// were forgiven may be known before who counted them.
+    pub const fn hits(self) -> i64 {
+        self.counted as i64 - self.forgiven as i64
+    }
+
+    /// Whether it takes the place of what a region has for the same window. What peers counted never falls,
+    /// so that less is old news; where hits were forgiven, less may be right.
+    pub const fn replaces(self, there: i64) -> bool {
+        self.hits() > there || self.forgiven > 0 && self.hits() < there
+    }
+}
+
 impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
-    /// Raises what peers counted for a key in a window to `remote`. A key that nobody here has seen
-    /// gets a slot, so that its first hit here already meets the peers' count.
+    /// Sets what counts for a key in a window beside this host's own hits. A key that nobody here has seen
+    /// gets a slot if there are any, so that its first hit here already meets the peers' count.
     ///
-    /// A count that is there already for the same window is never lowered, and one of a later window is
-    /// not replaced, unless it is of a window beyond the next one: that was written before the clock was
-    /// set back. For the daemon alone, which is the only writer of these words.
+    /// A count that is there already for the same window is lowered only where hits were forgiven
+    /// ([`Beside::replaces`]), and one of a later window is not replaced, unless it is of a window beyond the
+    /// next one: that was written before the clock was set back. For the daemon alone, which is the only
+    /// writer of these words. Returns the slot if its count was lowered.
     ///
     /// # Errors
     /// [`CountError`]: there is no slot for a new key, or others interfered too often.
@@ -21,41 +53,43 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         &self,
         key: &Key,
         window: Window,
-        remote: u32,
+        beside: Beside,
         clock: &impl Clock,
         on_claim: impl Fn(usize, Life),
-    ) -> Result<(), CountError> {
-        if remote == 0 {
-            return Ok(());
+    ) -> Result<Option<Place>, CountError> {
+        if beside == Beside::default() {
+            return Ok(None);
         }
         let mut found = self.find(key);
         for _ in 0..super::claim::ATTEMPTS_MAX {
             let located = match found.take() {
                 Some(located) => located,
+                // Nothing to say to the first hit here.
+                None if beside.hits() <= 0 => return Ok(None),
                 None => self.claim(key, clock, &on_claim)?,
             };
             // A slot whose life is over: the key needs another.
-            if let Ok(result) = self.raise(key, located, window, remote, clock) {
+            if let Ok(result) = self.replace(key, located, window, beside, clock) {
                 return result;
             }
         }
         Err(CountError::Contended)
     }
 
-    /// Raises the remote word of a slot that was found to be the key's, as long as it still is.
-    fn raise(
+    /// Replaces the remote word of a slot that was found to be the key's, as long as it still is.
+    fn replace(
         &self,
         key: &Key,
         located: Located,
         window: Window,
-        remote: u32,
+        beside: Beside,
         clock: &impl Clock,
-    ) -> Result<Result<(), CountError>, Moved> {
+    ) -> Result<Result<Option<Place>, CountError>, Moved> {
         let slot = &self.slots[located.index];
         let word = slot.remote(window.number());
-        let new = Count::Hits {
+        let new = Remote::Hits {
             window: window.number(),
-            count: remote,
+            hits: beside.hits(),
         };
         for _ in 0..ATTEMPTS_MAX {
             if !self.keep_alive(key, located, clock)? {
@@ -71,21 +105,26 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                 .window_at(clock.now_s())
                 .number()
                 .saturating_add(1);
-            if let Count::Hits {
+            let known = Remote::from_word(found, window.number());
+            if let Remote::Hits {
                 window: there,
-                count,
-            } = Count::from_word(found)
-                && (there == window.number() && count >= remote
+                hits,
+            } = known
+                && (there == window.number() && !beside.replaces(hits)
                     || there > window.number() && there <= newest)
             {
-                return Ok(Ok(()));
+                return Ok(Ok(None));
             }
             // Release: pairs with the acquire above.
             if word
                 .compare_exchange(found, new.word(), Ordering::Release, Ordering::Relaxed)
                 .is_ok()
             {
-                return Ok(Ok(()));
+                let is_lower = beside.hits() < known.within(window.number());
+                return Ok(Ok(is_lower.then_some(Place {
+                    index: located.index,
+                    life: located.control.life(),
+                })));
             }
         }
         Ok(Err(CountError::Contended))

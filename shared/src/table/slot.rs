@@ -16,7 +16,8 @@ pub struct Slot<W = AtomicWord> {
     pub(super) local: W,
     /// This host's final count of the window before, packed alike.
     pub(super) previous: W,
-    /// What peers counted, packed alike; window `n` uses word `n % 2`. The daemon alone writes these.
+    /// What peers counted, less what was forgiven: [`super::words::Remote`]; window `n` uses word `n % 2`.
+    /// The daemon alone writes these.
     pub(super) remote: [W; 2],
     /// Statistics index of the rule that decided last (high 32 bits) and when, in Unix seconds (low).
     /// For people to look at; no decision depends on it.

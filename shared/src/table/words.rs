@@ -189,6 +189,75 @@ impl Count {
     }
 }
 
+/// What a remote word says: what peers counted in a window, less the hits that were forgiven there.
+///
+/// Window `n` has the remote word `n % 2`, so the lowest bit of its number goes without saying: flipped, it
+/// is a minus sign. A word without one reads as any count word does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remote {
+    /// Hits in a window, −(2^32 − 1) to 2^32 − 1.
+    Hits {
+        /// The window's number.
+        window: u32,
+        /// Hits that count there beside this host's own.
+        hits: i64,
+    },
+    /// Nothing: the slot has gone to a new key, in its life with this number.
+    Ended(Life),
+}
+
+impl Remote {
+    /// Reads the remote word for even (0) or odd (1) windows; every bit pattern is one.
+    pub const fn from_word(word: u64, parity: u32) -> Self {
+        match Count::from_word(word) {
+            Count::Ended(life) => Self::Ended(life),
+            Count::Hits { window, count } if window & 1 == parity & 1 => Self::Hits {
+                window,
+                hits: count as i64,
+            },
+            Count::Hits { window, count } => Self::Hits {
+                window: window ^ 1,
+                hits: -(count as i64),
+            },
+        }
+    }
+
+    /// The word to store. Hits out of range are stored as the nearest number that is in it.
+    pub fn word(self) -> u64 {
+        match self {
+            Self::Ended(life) => Count::Ended(life).word(),
+            Self::Hits { window, hits } => Count::Hits {
+                window: if hits < 0 { window ^ 1 } else { window },
+                count: u32::try_from(hits.unsigned_abs()).unwrap_or(u32::MAX),
+            }
+            .word(),
+        }
+    }
+
+    /// The hits if the word is for this window, otherwise 0.
+    pub const fn within(self, window: u32) -> i64 {
+        match self {
+            Self::Hits {
+                window: found,
+                hits,
+            } if found == window => hits,
+            Self::Hits { .. } | Self::Ended(_) => 0,
+        }
+    }
+
+    /// The hits in this window by the remote word that such windows have, in as few steps as that takes.
+    #[inline]
+    pub const fn hits_within(word: u64, window: u32) -> i64 {
+        let hits = low_half(word) as i64;
+        match high_half(word) {
+            Count::ENDED_WINDOW => 0,
+            found if found == window => hits,
+            found if found == window ^ 1 => -hits,
+            _ => 0,
+        }
+    }
+}
+
 /// The lower 32 bits.
 #[allow(clippy::cast_possible_truncation, reason = "cutting is what it is for")]
 pub const fn low_half(word: u64) -> u32 {
@@ -231,6 +300,29 @@ mod tests {
         fn any_word_reads_as_a_count_and_packs_back(word: u64) {
             let count = Count::from_word(word);
             prop_assert_eq!(Count::from_word(count.word()), count);
+        }
+
+        #[test]
+        fn a_remote_word_keeps_its_sign_and_is_for_no_other_window(
+            window in 2..u32::MAX - 4,
+            hits in -i64::from(u32::MAX)..=i64::from(u32::MAX),
+            far: u32,
+        ) {
+            let remote = Remote::Hits { window, hits };
+            let word = remote.word();
+            prop_assert_eq!(Remote::from_word(word, window & 1), remote);
+            for number in [window - 2, window, window + 2, far ^ (far & 1) ^ (window & 1)] {
+                let expected = if number == window { hits } else { 0 };
+                prop_assert_eq!(remote.within(number), expected);
+                prop_assert_eq!(Remote::hits_within(word, number), expected);
+            }
+        }
+
+        #[test]
+        fn any_word_reads_as_a_remote_word_the_same_both_ways(word: u64, near in 0..4_u32) {
+            let window = high_half(word) ^ near;
+            let read = Remote::from_word(word, window & 1);
+            prop_assert_eq!(Remote::hits_within(word, window), read.within(window));
         }
 
         #[test]

@@ -34,14 +34,14 @@ pub struct Key {
 pub struct Counts {
     /// Hits counted on this host.
     pub local: u64,
-    /// Hits that other hosts have reported to it.
-    pub remote: u64,
+    /// Hits that other hosts have reported to it, less those that were forgiven.
+    pub remote: i64,
 }
 
 impl Counts {
     /// What a decision on this host goes by.
     pub fn total(self) -> u64 {
-        self.local.saturating_add(self.remote)
+        self.local.saturating_add_signed(self.remote)
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) struct LiveState {
     pub(super) fingerprint: Fingerprint,
     pub(super) window_start_s: u64,
     pub(super) local: u64,
-    pub(super) remote: u64,
+    pub(super) remote: i64,
     pub(super) reset_s: u32,
     /// Tokens that its bucket lacks, where it has one.
     pub(super) tokens_missing: Option<u64>,
@@ -109,7 +109,7 @@ impl CounterState {
     /// Hits that are held against the limit so far; none where there is no region to ask.
     pub(super) fn total(&self) -> u64 {
         self.live.as_ref().map_or(0, |live| {
-            let counted = live.local.saturating_add(live.remote);
+            let counted = live.local.saturating_add_signed(live.remote);
             live.tokens_missing.unwrap_or(counted)
         })
     }

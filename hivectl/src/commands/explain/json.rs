@@ -113,7 +113,7 @@ struct LiveJson {
     fingerprint: String,
     window_start_unix_s: u64,
     local: u64,
-    remote: u64,
+    remote: i64,
     remaining: u64,
     reset_s: u32,
 }

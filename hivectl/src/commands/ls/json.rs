@@ -30,7 +30,7 @@ struct CounterJson<'a> {
     unit_multiplier: u32,
     window_start_unix_s: u64,
     local: u64,
-    remote: u64,
+    remote: i64,
     limit: Option<u64>,
     percent: Option<f64>,
     reset_s: u32,

@@ -28,10 +28,7 @@ impl Row {
 
     /// Hits in the window, everywhere. Never 0: a counter without hits is not live.
     fn total(&self) -> u64 {
-        self.counter
-            .local
-            .saturating_add(self.counter.remote)
-            .max(1)
+        self.counter.total().max(1)
     }
 
     /// The share of the limit that is used up; `None` without a limit, and for a limit of 0, of which

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use hivemind_shared::fingerprint::Fingerprint;
-use hivemind_shared::table::words::{Control, Count};
-use hivemind_shared::table::{CountError, Key, SlotReading};
+use hivemind_shared::region::Forgiven;
+use hivemind_shared::table::words::{Control, Count, Remote};
+use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
 use hivemind_shared::window::{Period, Unit, Window};
 
 use crate::counters::Counters;
@@ -51,7 +52,7 @@ pub(super) fn local(actor: u64, incarnation: u64) -> Local {
 struct Slot {
     local: (u32, u32),
     previous: (u32, u32),
-    remote: [(u32, u32); 2],
+    remote: [(u32, i64); 2],
     rule: u32,
 }
 
@@ -80,11 +81,16 @@ impl Fake {
         self.dirty.insert(place);
     }
 
-    /// What all peers together counted in a window.
-    pub(super) fn remote(&self, key: &Key, window: u32) -> u32 {
+    /// What counts in a window beside this host's own hits.
+    pub(super) fn remote(&self, key: &Key, window: u32) -> i64 {
         let slot = self.slots.get(&Self::place(key));
         let there = slot.map_or((0, 0), |slot| slot.remote[window as usize & 1]);
         if there.0 == window { there.1 } else { 0 }
+    }
+
+    /// What counts in a window, everywhere.
+    pub(super) fn total(&self, key: &Key, window: u32) -> u64 {
+        self.read(key).map_or(0, |reading| reading.total_in(window))
     }
 
     fn visit(&self, place: (u32, Fingerprint), visit: &mut dyn FnMut(&SlotReading)) {
@@ -98,7 +104,9 @@ impl Fake {
             life: Control::from_word(0).life(),
             local: hits(slot.local),
             previous: hits(slot.previous),
-            remote: slot.remote.map(hits),
+            remote: slot
+                .remote
+                .map(|(window, hits)| Remote::Hits { window, hits }),
             rule: slot.rule,
             last_use_s: 0,
         });
@@ -118,10 +126,21 @@ impl Counters for Fake {
         }
     }
 
-    fn put_remote(&mut self, key: &Key, window: Window, remote: u32) -> Result<(), CountError> {
+    fn read(&self, key: &Key) -> Option<SlotReading> {
+        let place = Self::place(key);
+        self.slots.get(&place)?;
+        let mut found = None;
+        self.visit(place, &mut |reading| found = Some(*reading));
+        found
+    }
+
+    fn put_remote(&mut self, key: &Key, window: Window, beside: Beside) -> Result<(), CountError> {
         let slot = self.slots.entry(Self::place(key)).or_default();
         let there = &mut slot.remote[window.number() as usize & 1];
-        *there = (*there).max((window.number(), remote));
+        let number = window.number();
+        if there.0 < number || there.0 == number && beside.replaces(there.1) {
+            *there = (number, beside.hits());
+        }
         Ok(())
     }
 
@@ -325,8 +344,23 @@ impl Lab {
         node.counters.hit(key, hits, now_s);
     }
 
-    /// What a node's peers are said to have counted in the present window.
-    pub(super) fn remote(&self, actor: u64, key: &Key) -> u32 {
+    /// Resets a key at a node.
+    pub(super) fn forgive(&mut self, actor: u64, key: &Key) -> Vec<Forgiven> {
+        let now = self.now;
+        let node = self.node(actor);
+        let now = node.now(now);
+        node.mesh.forgive(now, key, &mut node.counters)
+    }
+
+    /// What counts in the present window at each node, by its region.
+    pub(super) fn totals(&self, key: &Key) -> Vec<u64> {
+        let window = key.period.window_at(self.now.unix_s()).number();
+        let nodes = self.nodes.values();
+        nodes.map(|node| node.counters.total(key, window)).collect()
+    }
+
+    /// What counts at a node in the present window beside its own hits.
+    pub(super) fn remote(&self, actor: u64, key: &Key) -> i64 {
         let window = key.period.window_at(self.now.unix_s()).number();
         self.nodes[&actor].counters.remote(key, window)
     }

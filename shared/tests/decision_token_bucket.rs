@@ -161,6 +161,33 @@ fn a_reset_fills_the_bucket_where_it_is_made_and_where_it_is_heard_of() {
 }
 
 #[test]
+fn hits_of_peers_after_a_reset_take_tokens_though_nobody_asked_here_in_between() {
+    let owned = region_with(&limit("minute", 60, 60));
+    let mut asker = Asker::new(&owned);
+    // Much has flowed in since the window began: none of it is there for the hits of peers.
+    asker.clock.advance_s(50);
+    assert!(asker.passes(10));
+    let counter = owned.region().counters(START_S).next().unwrap();
+    let key = Key {
+        fingerprint: counter.fingerprint,
+        period: counter.period,
+    };
+    for counted in [0, 40] {
+        let beside = Beside {
+            counted,
+            forgiven: 10,
+        };
+        let region = owned.region();
+        region
+            .put_remote(&key, counter.window, beside, &asker.clock)
+            .unwrap();
+    }
+    assert_eq!(asker.ask(0).remaining, 20);
+    asker.clock.advance_s(5);
+    assert_eq!(asker.ask(0).remaining, 25);
+}
+
+#[test]
 fn a_bucket_that_fills_at_another_rate_after_a_reload_is_a_new_one() {
     let mut owned = region_with(&limit("hour", 10, 10));
     let mut asker = Asker::new(&owned);

@@ -3,7 +3,7 @@
 use super::judge::Judgement;
 use crate::region::Region;
 use crate::table::{Counted, Gate, Tally};
-use crate::token_bucket::{Memory, PARTS, TokenBucket};
+use crate::token_bucket::{Mark, Memory, PARTS, TokenBucket};
 
 /// Admits hits only when the bucket has a token for each of them.
 #[derive(Clone, Copy, Debug)]
@@ -37,10 +37,10 @@ impl BucketGate<'_> {
                 let number = tally.window.number();
                 // Whoever comes late from the window before leaves what is remembered of this one alone.
                 let is_news = found.window != number.saturating_add(1)
-                    && (found.window != number || found.offset < offset);
+                    && (found.window != number || self.bucket.remembered(found.mark) < offset);
                 let memory = Memory {
                     window: number,
-                    offset,
+                    mark: Mark::Offset(offset),
                 };
                 (offset, is_news.then_some(memory))
             }),

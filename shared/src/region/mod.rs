@@ -38,8 +38,8 @@ use crate::sync::{AtomicWord, Ordering};
 use crate::table::dirty::Dirty;
 use crate::table::words::Life;
 use crate::table::{Beside, CountError, Counted, Gate, Key, Place, SlotReading};
-use crate::token_bucket::Memory;
-use crate::window::Window;
+use crate::token_bucket::{Mark, Memory, TIMES};
+use crate::window::{Period, Window};
 
 /// Where a region is unless somebody says otherwise.
 pub const DEFAULT_PATH: &str = "/dev/shm/hivemind.region";
@@ -235,7 +235,7 @@ impl Region {
             })
             .inspect_err(|&error| self.note_error(error))?;
         if let Some(slot) = lowered {
-            self.forget_debt(slot, key.period.window_at(clock.now_s()));
+            self.fill_bucket(slot, key.period, clock);
         }
         Ok(())
     }
@@ -285,14 +285,18 @@ impl Region {
         Ok(forgiven)
     }
 
-    /// Forgets what a token bucket began the window with, and what flowed past it: of both, the hits in
-    /// this window and the one before were the reason or the measure.
-    fn forget_debt(&self, slot: Place, window: Window) {
-        let nothing = Memory {
+    /// Remembers that a token bucket is full now, and forgets what it began the window with and what flowed past
+    /// it: hits in this window and the one before were the reason or the measure.
+    fn fill_bucket(&self, slot: Place, period: Period, clock: &impl Clock) {
+        let window = period.window_at(clock.now_s());
+        let length_ms = period.milliseconds();
+        let passed_ms = length_ms - window.milliseconds_left(clock.now_ms()).min(length_ms);
+        let time = u128::from(passed_ms) * u128::from(TIMES) / u128::from(length_ms.max(1));
+        let full = Memory {
             window: window.number(),
-            offset: 0,
+            mark: Mark::FullAt(u32::try_from(time).unwrap_or(u32::MAX)),
         };
-        self.remember(slot, |found| ((), (found != nothing).then_some(nothing)));
+        self.remember(slot, |found| ((), (found != full).then_some(full)));
     }
 
     /// Visits every slot that was counted in since the last call.

@@ -17,7 +17,7 @@
 
 mod memory;
 
-pub use memory::Memory;
+pub use memory::{Mark, Memory, TIMES};
 
 use std::num::NonZeroU32;
 
@@ -95,13 +95,26 @@ impl TokenBucket {
         let past_the_bucket = self.inflow(tally.window, now_ms).saturating_sub(hits);
         let number = tally.window.number();
         let known = match remembered {
-            Some(memory) if memory.window == number => memory.offset,
+            Some(memory) if memory.window == number => self.remembered(memory.mark),
             Some(memory) if memory.window.checked_add(1) == Some(number) => {
-                self.debt_at_end(tally.previous, memory.offset)
+                self.debt_at_end(tally.previous, self.remembered(memory.mark))
             }
             _ => self.debt_at_end(tally.previous, 0),
         };
         known.max(past_the_bucket)
+    }
+
+    /// The offset that is remembered. A bucket that was full at a time lacks only what was taken since: all that
+    /// had flowed in by then flowed past it.
+    pub fn remembered(&self, mark: Mark) -> u64 {
+        match mark {
+            Mark::Offset(offset) => offset,
+            Mark::FullAt(time) => {
+                let whole = u128::from(self.tokens_per_window) * u128::from(PARTS);
+                let parts = whole * u128::from(time) / u128::from(TIMES);
+                u64::try_from(parts).unwrap_or(u64::MAX)
+            }
+        }
     }
 
     /// Parts that a bucket that these hits were taken from lacks to be full, by its offset.

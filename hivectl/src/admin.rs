@@ -4,8 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use serde_json::Value;
-use ureq::Agent;
+use ureq::http::Response;
+use ureq::{Agent, Body};
 
+use crate::failure::Failure;
 use crate::region::RegionPlace;
 
 /// How long meshd has for an answer, which takes it no time.
@@ -53,16 +55,39 @@ impl AdminOption {
     ///
     /// # Errors
     /// [`AdminError`]; or the region cannot be opened, which says where the port is.
-    pub(crate) fn get(
+    pub(crate) fn get(&self, path: &str, place: &RegionPlace) -> Result<Answer, Failure> {
+        let address = self.address(place)?;
+        let answered = agent().get(format!("http://{address}{path}")).call();
+        let answer = Answer::of(address, path, answered)?;
+        if answer.status != 200 {
+            return Err(answer.of_a_foreigner(path).into());
+        }
+        Ok(answer)
+    }
+
+    /// POSTs a document to a path of the admin port, which answers in JSON whatever the status.
+    ///
+    /// # Errors
+    /// [`AdminError`]; or the region cannot be opened, which says where the port is.
+    pub(crate) fn post(
         &self,
         path: &str,
+        document: &Value,
         place: &RegionPlace,
-    ) -> Result<Answer, crate::failure::Failure> {
-        let address = match &self.admin {
-            Some(address) => address.clone(),
-            None => named_by_region(place)?,
-        };
-        Ok(get(address, path)?)
+    ) -> Result<Answer, Failure> {
+        let address = self.address(place)?;
+        let answered = agent()
+            .post(format!("http://{address}{path}"))
+            .header("content-type", "application/json")
+            .send(document.to_string());
+        Ok(Answer::of(address, path, answered)?)
+    }
+
+    fn address(&self, place: &RegionPlace) -> Result<String, Failure> {
+        match &self.admin {
+            Some(address) => Ok(address.clone()),
+            None => named_by_region(place),
+        }
     }
 }
 
@@ -70,10 +95,50 @@ impl AdminOption {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) address: String,
+    pub(crate) status: u16,
     pub(crate) document: Value,
 }
 
 impl Answer {
+    /// Reads what came.
+    fn of(
+        address: String,
+        path: &str,
+        answered: Result<Response<Body>, ureq::Error>,
+    ) -> Result<Self, AdminError> {
+        let unreachable = |source| AdminError::Unreachable {
+            address: address.clone(),
+            source: Box::new(source),
+        };
+        let mut response = answered.map_err(unreachable)?;
+        let body = response.body_mut().with_config().limit(ANSWER_BYTES_MAX);
+        let bytes = body.read_to_vec().map_err(unreachable)?;
+        let status = response.status();
+        match serde_json::from_slice(&bytes) {
+            Ok(document) => Ok(Self {
+                address,
+                status: status.as_u16(),
+                document,
+            }),
+            Err(error) => {
+                let what = if status == 200 {
+                    error.to_string()
+                } else {
+                    format!("{path} has status {status}")
+                };
+                Err(AdminError::Foreign { address, what })
+            }
+        }
+    }
+
+    /// What to say of an answer that no meshd of this version gives.
+    pub(crate) fn of_a_foreigner(&self, path: &str) -> AdminError {
+        AdminError::Foreign {
+            address: self.address.clone(),
+            what: format!("{path} has status {}", self.status),
+        }
+    }
+
     /// The document as a type.
     pub(crate) fn read<T: serde::de::DeserializeOwned>(&self) -> Result<T, AdminError> {
         T::deserialize(&self.document).map_err(|error| AdminError::Foreign {
@@ -83,7 +148,7 @@ impl Answer {
     }
 }
 
-fn named_by_region(place: &RegionPlace) -> Result<String, crate::failure::Failure> {
+fn named_by_region(place: &RegionPlace) -> Result<String, Failure> {
     let address = place
         .open()?
         .admin_address()
@@ -103,47 +168,15 @@ fn reachable(mut address: SocketAddr) -> SocketAddr {
     address
 }
 
-fn get(address: String, path: &str) -> Result<Answer, AdminError> {
-    let agent: Agent = Agent::config_builder()
+fn agent() -> Agent {
+    Agent::config_builder()
         .timeout_global(Some(TIMEOUT))
         .http_status_as_error(false)
         .max_redirects(0)
         // meshd is asked itself; a proxy for the internet has no business in between.
         .proxy(None)
         .build()
-        .into();
-    let answered = agent.get(format!("http://{address}{path}")).call();
-    let mut response = match answered {
-        Ok(response) => response,
-        Err(source) => {
-            let source = Box::new(source);
-            return Err(AdminError::Unreachable { address, source });
-        }
-    };
-    let status = response.status();
-    if status != 200 {
-        let what = format!("{path} has status {status}");
-        return Err(AdminError::Foreign { address, what });
-    }
-    let body = response
-        .body_mut()
-        .with_config()
-        .limit(ANSWER_BYTES_MAX)
-        .read_to_vec();
-    let parsed = match body {
-        Ok(bytes) => serde_json::from_slice(&bytes),
-        Err(source) => {
-            let source = Box::new(source);
-            return Err(AdminError::Unreachable { address, source });
-        }
-    };
-    match parsed {
-        Ok(document) => Ok(Answer { address, document }),
-        Err(error) => {
-            let what = error.to_string();
-            Err(AdminError::Foreign { address, what })
-        }
-    }
+        .into()
 }
 
 /// Checks what `--admin` was given.

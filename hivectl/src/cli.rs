@@ -4,16 +4,18 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, diff, explain, keygen, ls, peers, stat};
+use crate::commands::{check, diff, explain, keygen, ls, peers, reset, stat};
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 done; 1 `diff` found differences; 64 wrong arguments; 65 wrong rules or key file; 66 the region or \
-another file cannot be opened; 69 meshd cannot be reached; 71 the system gives no random numbers; 74 the result cannot be written. \
+Exit status: 0 done; 1 `diff` found differences, or `reset` nothing to reset; 64 wrong arguments; 65 wrong rules or key file; 66 the region or \
+another file cannot be opened; 69 meshd cannot be reached, or cannot do it now; 71 the system gives no random numbers; 74 the result cannot be \
+written; 77 meshd is not set to allow it. \
 A reader that stops listening (`| head`) ends hivectl quietly with 0.
 
 Results go to the standard output, everything else to the standard error.";
 
-/// Looks into a Hivemind region, live or copied, checks rules before they are deployed, and makes keys.
+/// Looks into a Hivemind region, live or copied, has counters reset, checks rules before they are deployed,
+/// and makes keys.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_STATUS)]
 pub(crate) struct Arguments {
@@ -30,6 +32,7 @@ pub(crate) enum Command {
     Stat(stat::Options),
     Ls(ls::Options),
     Peers(peers::Options),
+    Reset(reset::Options),
     Check(check::Options),
     Explain(explain::Options),
     Diff(diff::Options),

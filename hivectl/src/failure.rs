@@ -9,11 +9,14 @@ use hivemind_shared::yaml::Problems;
 
 use crate::admin::AdminError;
 use crate::commands::keygen::KeygenError;
+use crate::commands::reset::RefusedReset;
 use crate::region::OpenRegionError;
 use crate::text;
 
 /// Exit status of `hivectl diff` when there are differences, as that of diff(1).
 pub(crate) const STATUS_DIFFERS: u8 = 1;
+/// Exit status of `hivectl reset` when nothing is counted that could be reset, as that of grep(1).
+const STATUS_NOTHING: u8 = 1;
 /// Exit status of wrong arguments, `EX_USAGE` of `sysexits.h` like the others here.
 pub(crate) const STATUS_USAGE: u8 = 64;
 const STATUS_RULES: u8 = 65;
@@ -21,8 +24,10 @@ const STATUS_REGION: u8 = 66;
 const STATUS_MESHD: u8 = 69;
 const STATUS_SYSTEM: u8 = 71;
 const STATUS_OUTPUT: u8 = 74;
+const STATUS_FORBIDDEN: u8 = 77;
 
-/// Why hivectl did not do what it was asked to. It never changes anything, so nothing has changed.
+/// Why hivectl did not do what it was asked to. It changes nothing by itself, and nothing has changed unless the
+/// error says so.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The arguments do not fit together.
@@ -43,6 +48,9 @@ pub(crate) enum Failure {
     /// There is no meshd to ask.
     #[error("hivectl: {0}")]
     Admin(#[from] AdminError),
+    /// meshd did not reset what it was asked to.
+    #[error("hivectl: {0}")]
+    Reset(#[from] RefusedReset),
     /// There is no key file.
     #[error("hivectl: {0}")]
     Keygen(#[from] KeygenError),
@@ -68,6 +76,11 @@ impl Failure {
             Self::Rules(_) => ExitCode::from(STATUS_RULES),
             Self::Region(_) | Self::Published { .. } => ExitCode::from(STATUS_REGION),
             Self::Admin(_) => ExitCode::from(STATUS_MESHD),
+            Self::Reset(refused) => ExitCode::from(match refused {
+                RefusedReset::Off { .. } => STATUS_FORBIDDEN,
+                RefusedReset::NothingCounted { .. } => STATUS_NOTHING,
+                RefusedReset::Other { .. } => STATUS_MESHD,
+            }),
             Self::Keygen(error) => ExitCode::from(match error {
                 KeygenError::WrongFile { .. } | KeygenError::NotKeys { .. } => STATUS_RULES,
                 KeygenError::Read { .. } => STATUS_REGION,

@@ -1,4 +1,5 @@
-//! Looks into a region, live or copied, checks rules before they are deployed, and makes keys.
+//! Looks into a region, live or copied, has counters reset, checks rules before they are deployed, and makes
+//! keys.
 //!
 //! Each command is a file in [`commands`]. It reads what it needs, writes its result to the standard
 //! output it is given, and ends in a [`Failure`](failure::Failure) or not; this file only wires.
@@ -8,9 +9,9 @@
 mod admin;
 mod cli;
 mod commands;
+mod descriptor;
 mod failure;
 mod limit_json;
-mod limits;
 mod moment;
 mod output;
 mod owner;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Arguments, Command};
-use crate::commands::{check, diff, explain, keygen, ls, peers, stat};
+use crate::commands::{check, diff, explain, keygen, ls, peers, reset, stat};
 use crate::failure::{Failure, STATUS_DIFFERS, STATUS_USAGE};
 use crate::region::{PATH_VARIABLE, RegionPlace};
 
@@ -59,6 +60,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Stat(options) => stat::run(options, &place, &mut out),
         Command::Ls(options) => ls::run(options, &place, &mut out),
         Command::Peers(options) => peers::run(options, &place, &mut out),
+        Command::Reset(options) => reset::run(options, &place, &mut out),
         Command::Check(options) => check::run(options, &mut out),
         Command::Explain(options) => explain::run(options, &place, &mut out),
         Command::Diff(options) => diff::run(options, &place, &mut out).map(|same| {

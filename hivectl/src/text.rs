@@ -84,11 +84,6 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{size:.1} {shown}")
 }
 
-/// `part` of `whole` in percent, to one decimal place; `None` when there is no whole.
-pub(crate) fn percent(part: u64, whole: u64) -> Option<f64> {
-    (whole > 0).then(|| (part as f64 * 1_000.0 / whole as f64).round() / 10.0)
-}
-
 /// Text that came from elsewhere, whole, with control characters escaped: it must do no more to a terminal
 /// than be read.
 pub(crate) fn harmless(text: &str) -> String {
@@ -150,12 +145,5 @@ mod tests {
         assert_eq!(bytes(512), "512 bytes");
         assert_eq!(bytes(61_112_320), "58.3 MiB");
         assert_eq!(bytes(13 << 30), "13.0 GiB");
-    }
-
-    #[test]
-    fn a_percentage_needs_a_whole() {
-        assert_eq!(percent(1, 3), Some(33.3));
-        assert_eq!(percent(5, 2), Some(250.0));
-        assert_eq!(percent(5, 0), None);
     }
 }

@@ -116,3 +116,40 @@ fn metrics_are_on_both_ports_in_either_format() {
     assert_eq!(status, 200);
     assert!(text.ends_with("# EOF\n"), "{text}");
 }
+
+#[test]
+fn live_counters_are_listed_hottest_first_as_asked_for() {
+    let meshd = Site::new(RULES).start();
+    for (user, hits) in [("ada", 1), ("adam", 3), ("bob", 2)] {
+        for _ in 0..hits {
+            let entries = format!(r#"[{{"key":"user","value":"{user}"}}]"#);
+            let call = format!(r#"{{"domain":"test","descriptors":[{{"entries":{entries}}}]}}"#);
+            assert_eq!(meshd.json(&call).0, 200);
+        }
+    }
+    let listed = |query: &str| {
+        let (status, body) = meshd.admin(&format!("/counters{query}"));
+        assert_eq!(status, 200, "{body}");
+        let listing: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(listing["live_counters"], 3);
+        let counters = listing["counters"].as_array().expect("an array").clone();
+        let users = counters.iter().map(|counter| {
+            assert_eq!(counter["limit"], 3);
+            counter["entries"][0]["value"]
+                .as_str()
+                .expect("a text")
+                .to_owned()
+        });
+        users.collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(listed(""), "adam bob ada");
+    assert_eq!(listed("?domain=test&top=2"), "adam bob");
+    assert_eq!(listed("?prefix=user%3Dad"), "adam ada");
+    assert_eq!(listed("?domain=other"), "");
+    for wrong in ["?top=many", "?top=10001", "?user=ada"] {
+        let (status, body) = meshd.admin(&format!("/counters{wrong}"));
+        assert_eq!(status, 400, "{body}");
+        assert!(body.contains("top=N (up to 10000"), "{body}");
+    }
+    assert_eq!(meshd.http("/counters").0, 404, "not on the public port");
+}

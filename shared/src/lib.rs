@@ -10,6 +10,8 @@ pub mod counting;
 pub mod decision;
 pub mod descriptor;
 pub mod fingerprint;
+#[cfg(feature = "listing")]
+pub mod listing;
 pub mod region;
 pub mod rules;
 pub mod sync;

@@ -3,7 +3,6 @@
 mod answer;
 mod counter;
 mod json;
-mod request;
 mod sentences;
 mod text;
 
@@ -11,7 +10,7 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use self::answer::{Answer, Asked};
-use self::request::DescriptorArgument;
+use crate::descriptor::DescriptorArgument;
 use crate::failure::Failure;
 use crate::moment::MomentOption;
 use crate::output::{JsonOption, note, write_json};

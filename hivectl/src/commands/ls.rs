@@ -1,16 +1,12 @@
 //! `hivectl ls`: the live counters, hottest first.
 
-mod json;
 mod row;
 
 use std::io::Write;
 
-use hivemind_shared::region::{Counter, LoadRulesError, RegionView};
+use hivemind_shared::listing::{Listing, ListingJson, Wanted};
 
-use self::json::ListingJson;
-use self::row::Row;
 use crate::failure::Failure;
-use crate::limits::Limits;
 use crate::moment::MomentOption;
 use crate::output::{JsonOption, note, write_json};
 use crate::region::RegionPlace;
@@ -20,7 +16,7 @@ use crate::text;
 /// List the live counters, hottest first: by percent of their limit, then by count.
 ///
 /// LOCAL is what this host counted in the window, REMOTE what its peers reported, refused hits
-/// included. LIMIT is that of the published rule that applies (of a token bucket: what flows in during the
+/// included; hits that a reset forgave are taken from REMOTE, which may be negative for it. LIMIT is that of the published rule that applies (of a token bucket: what flows in during the
 /// window); it is `-` for a limit that the request
 /// brought along and for a counter that rules from before left behind. A counter whose label is lost
 /// shows its fingerprint; one whose label had no room for all of it ends in an ellipsis.
@@ -36,6 +32,9 @@ pub(crate) struct Options {
     /// Only counters of this domain; those whose label is lost are of none
     #[arg(long, value_name = "DOMAIN")]
     domain: Option<String>,
+    /// Only counters whose descriptor begins with this, as `user=` or `user=ann,path=/a`
+    #[arg(long, value_name = "TEXT")]
+    prefix: Option<String>,
     /// Only the N hottest
     #[arg(long, value_name = "N")]
     top: Option<usize>,
@@ -48,7 +47,12 @@ pub(crate) fn run(
 ) -> Result<(), Failure> {
     let region = place.open()?;
     let now_s = options.at.moment.unix_ms(&region) / 1_000;
-    let listing = Listing::of(&region, now_s, options);
+    let wanted = Wanted {
+        domain: options.domain.as_deref(),
+        prefix: options.prefix.as_deref(),
+        top: options.top,
+    };
+    let listing = Listing::of(&region, now_s, &wanted);
     if options.output.json {
         return write_json(out, &ListingJson::of(&listing, &region, place.path()));
     }
@@ -61,68 +65,24 @@ pub(crate) fn run(
             "no counter is live at {moment}; a copy may want --at heartbeat"
         ));
     }
-    Ok(listing.to_table().write(out)?)
+    Ok(table(&listing).write(out)?)
 }
 
-/// The counters to show, and what is needed to show them.
-struct Listing {
-    now_s: u64,
-    limits: Limits,
-    rules_generation: u64,
-    rules_error: Option<LoadRulesError>,
-    /// How many there are, also of those that were not asked for.
-    live_counters: usize,
-    rows: Vec<Row>,
-}
-
-impl Listing {
-    fn of(region: &RegionView, now_s: u64, options: &Options) -> Self {
-        let (rules_generation, limits, rules_error) = match region.load_rules() {
-            Ok((generation, rules)) => (generation, Limits::new(rules), None),
-            Err(error) => (region.rules_generation(), Limits::default(), Some(error)),
-        };
-        let mut live_counters = 0;
-        let mut rows: Vec<Row> = region
-            .counters(now_s)
-            .inspect(|_| live_counters += 1)
-            .filter(|counter| is_wanted(counter, options.domain.as_deref()))
-            .map(|counter| Row::new(counter, &limits))
-            .collect();
-        rows.sort_unstable_by(Row::hottest_first);
-        rows.truncate(options.top.unwrap_or(usize::MAX));
-        Self {
-            now_s,
-            limits,
-            rules_generation,
-            rules_error,
-            live_counters,
-            rows,
-        }
+fn table(listing: &Listing) -> Table<9> {
+    use Align::{Left, Right};
+    let mut table = Table::with_titles([
+        ("DOMAIN", Left),
+        ("DESCRIPTOR", Left),
+        ("UNIT", Left),
+        ("WINDOW", Left),
+        ("LOCAL", Right),
+        ("REMOTE", Right),
+        ("LIMIT", Right),
+        ("PERCENT", Right),
+        ("RESET_S", Right),
+    ]);
+    for row in &listing.rows {
+        table.push(row::cells(row, listing.now_s));
     }
-
-    fn to_table(&self) -> Table<9> {
-        use Align::{Left, Right};
-        let mut table = Table::with_titles([
-            ("DOMAIN", Left),
-            ("DESCRIPTOR", Left),
-            ("UNIT", Left),
-            ("WINDOW", Left),
-            ("LOCAL", Right),
-            ("REMOTE", Right),
-            ("LIMIT", Right),
-            ("PERCENT", Right),
-            ("RESET_S", Right),
-        ]);
-        for row in &self.rows {
-            table.push(row.cells(self.now_s));
-        }
-        table
-    }
-}
-
-fn is_wanted(counter: &Counter, domain: Option<&str>) -> bool {
-    domain.is_none_or(|domain| {
-        let label = counter.label.as_ref();
-        label.is_some_and(|label| label.domain == domain)
-    })
+    table
 }

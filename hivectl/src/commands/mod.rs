@@ -6,4 +6,5 @@ pub(crate) mod explain;
 pub(crate) mod keygen;
 pub(crate) mod ls;
 pub(crate) mod peers;
+pub(crate) mod reset;
 pub(crate) mod stat;

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
+use hivemind_shared::listing::percent;
 use hivemind_shared::region::{Fill, LoadRulesError, RegionView};
 use hivemind_shared::yaml::printable;
 use serde::Serialize;
@@ -107,7 +108,7 @@ impl Facts {
     }
 
     fn fill_percent(&self) -> Option<f64> {
-        text::percent(self.fill.live, self.max_keys.into())
+        percent(self.fill.live, self.max_keys.into())
     }
 
     fn to_table(&self, path: &Path) -> Table<2> {

@@ -158,6 +158,8 @@ pub struct Admin {
     pub address: IpAddr,
     /// Its port; 0 picks a free one.
     pub port: u16,
+    /// Whether whoever reaches it may reset counters.
+    pub reset: bool,
 }
 
 /// `rate_limiting`: the rules.
@@ -269,6 +271,7 @@ impl Config {
             admin: Admin {
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 port: 6070,
+                reset: false,
             },
             rate_limiting: RateLimiting {
                 source: RulesSource::File,

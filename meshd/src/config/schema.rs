@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 71] = [
+pub static KEYS: [Key; 72] = [
     key!(
         node.name,
         "NAME",
@@ -165,6 +165,11 @@ pub static KEYS: [Key; 71] = [
     ),
     key!(admin.address, "ADDRESS", "Address of the admin port"),
     key!(admin.port, "PORT", "Port for operators; 0 picks a free one"),
+    key!(
+        admin.reset,
+        "BOOLEAN",
+        "Whether whoever reaches the admin port may reset counters"
+    ),
     key!(
         rate_limiting.source,
         "SOURCE",

@@ -9,6 +9,8 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use hivemind_mesh::seal::KeyRing;
 use hivemind_mesh::status::{PeerState, Status};
+use hivemind_shared::region::Forgiven;
+use hivemind_shared::table::Key;
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
@@ -34,6 +36,8 @@ pub(super) enum Command {
     Rest(mpsc::Sender<Estate>),
     /// How is everything?
     Tell(oneshot::Sender<Arc<Status>>),
+    /// The hits of these keys count no longer, here and at peers. What counted?
+    Forgive(Vec<Key>, oneshot::Sender<Vec<Forgiven>>),
     /// Say goodbye and end.
     Stop,
 }
@@ -99,6 +103,16 @@ impl MeshHandle {
             return Some(status);
         }
         self.last_status()
+    }
+
+    /// Forgives all hits that are known to be counted for these keys, here and at every peer; says what counted.
+    /// `None` when the thread does not answer; it may do it later.
+    pub async fn forgive(&self, keys: Vec<Key>) -> Option<Vec<Forgiven>> {
+        let (answer, told) = oneshot::channel();
+        if !self.tell(Command::Forgive(keys, answer)) {
+            return None;
+        }
+        tokio::time::timeout(ANSWER_TIMEOUT, told).await.ok()?.ok()
     }
 
     /// Whether no peer is known to be there.

@@ -193,6 +193,11 @@ impl Worker {
                     // Whoever asked may have lost patience.
                     let _ = answer.send(status);
                 }
+                Command::Forgive(keys, answer) => {
+                    let now = now();
+                    let forgive = |key| self.mesh.forgive(now, key, &mut self.counters);
+                    let _ = answer.send(keys.iter().flat_map(forgive).collect());
+                }
                 Command::Stop => return Then::Stop,
             }
         }

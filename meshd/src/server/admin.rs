@@ -7,6 +7,9 @@
 //! * `GET /peers` how the mesh is, and who is in it
 //! * `GET /metrics` numbers for Prometheus
 //! * `GET /workers` gRPC connections of each worker
+//! * `GET /counters` the live counters, hottest first
+//! * `GET /reset` whether counters can be reset, and how
+//! * `POST /reset` resets the counters of a descriptor
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -17,13 +20,15 @@ use axum::{Json, Router};
 use hivemind_shared::rules::{RuleLimit, RuleSet};
 use serde::Serialize;
 
+use super::counters::{self, Counters};
 use super::metrics::{self, Metrics};
 use super::peers;
+use super::reset::{self, Resets};
 use super::workers::Workers;
 use crate::rules_source::{RulesState, RulesStatus};
 
 /// The endpoints with what each is for, as `/` shows them.
-const ENDPOINTS: [(&str, &str); 7] = [
+const ENDPOINTS: [(&str, &str); 9] = [
     ("/", "this list"),
     (
         "/config",
@@ -37,6 +42,11 @@ const ENDPOINTS: [(&str, &str); 7] = [
     ("/peers", "how the mesh is, and who is in it"),
     ("/metrics", "numbers for Prometheus"),
     ("/workers", "gRPC connections of each worker"),
+    (
+        "/counters",
+        "the live counters, hottest first; ?domain=, ?prefix=, ?top=",
+    ),
+    ("/reset", "whether counters can be reset, and how"),
 ];
 
 /// What the admin port shows.
@@ -50,11 +60,17 @@ pub struct Admin {
     pub workers: Arc<Workers>,
     /// Region and mesh, in numbers and as they tell it themselves.
     pub metrics: Metrics,
+    /// The counters.
+    pub counters: Counters,
+    /// What a reset of them needs.
+    pub resets: Resets,
 }
 
 /// The endpoints of the admin port.
 pub fn router(admin: Admin) -> Router {
     let metrics = metrics::router(admin.metrics.clone());
+    let counters = counters::router(admin.counters.clone());
+    let resets = reset::router(admin.resets.clone());
     Router::new()
         .route("/", get(|| async { endpoints() }))
         .route(
@@ -75,6 +91,8 @@ pub fn router(admin: Admin) -> Router {
         .route("/workers", get(workers))
         .with_state(admin)
         .merge(metrics)
+        .merge(counters)
+        .merge(resets)
 }
 
 fn endpoints() -> String {

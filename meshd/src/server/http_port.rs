@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::shutdown::{Phase, StopSignal};
@@ -26,12 +27,23 @@ pub async fn serve(listener: TcpListener, router: Router, left: StopSignal) {
         listener: Some(listener),
         left: left.clone(),
     };
+    let service = router.into_make_service_with_connect_info::<Caller>();
     // It tells no errors.
-    let _ = axum::serve(port, router)
+    let _ = axum::serve(port, service)
         .with_graceful_shutdown(is_over)
         .await;
     // Held so long: whoever waits for the end of all signals waits for the last answer.
     drop(left);
+}
+
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller(pub SocketAddr);
+
+impl Connected<IncomingStream<'_, Port>> for Caller {
+    fn connect_info(stream: IncomingStream<'_, Port>) -> Self {
+        Self(*stream.remote_addr())
+    }
 }
 
 /// A listener that closes as soon as it is left, with connections still served.

@@ -23,9 +23,11 @@ use crate::server::accept::GrpcListeners;
 use crate::server::admin::Admin;
 use crate::server::calls::{CallCounts, Calls};
 use crate::server::connection::ConnectionSettings;
+use crate::server::counters::Counters;
 use crate::server::health::State;
 use crate::server::listen::{SocketFile, UnixSocket};
 use crate::server::metrics::{self, Metrics};
+use crate::server::reset::Resets;
 use crate::server::workers::Workers;
 use crate::server::{Extras, RateLimit, Reflection, Services, admin, grpc_health, http, http_port};
 use crate::shutdown::{OsSignals, Phase, Request, StopSwitch};
@@ -99,6 +101,16 @@ pub(crate) fn serve(
             config: print(loaded).into(),
             rules: Arc::clone(&parts.rules),
             workers: Arc::clone(&workers),
+            counters: Counters {
+                owner: Arc::clone(&parts.owner),
+                path: loaded.config.region.path.clone(),
+            },
+            resets: Resets {
+                is_on: loaded.config.admin.reset,
+                owner: Arc::clone(&parts.owner),
+                rules: Arc::clone(&parts.rules),
+                mesh: parts.mesh.as_ref().map(MeshService::handle),
+            },
             metrics: metrics.clone(),
         };
         let json = RateLimit::new(parts.owner.decider(), extras, Arc::clone(calls.json()));

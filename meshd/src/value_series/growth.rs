@@ -10,7 +10,7 @@ use hivemind_shared::table::words::Count;
 pub(super) struct Growth {
     /// How many.
     pub(super) hits: u64,
-    /// Hits in the window, of all hosts, now.
+    /// Hits that count in the window, of all hosts, now.
     pub(super) after: u64,
 }
 
@@ -46,9 +46,6 @@ impl Mark {
             Some(marked) if marked == window => self.hits,
             _ => 0,
         };
-        let remote = reading
-            .remote
-            .map(|remote| u64::from(remote.within(window)));
         *self = Self {
             window: Some(window),
             hits: count,
@@ -56,7 +53,7 @@ impl Mark {
         let hits = u64::from(count.saturating_sub(marked));
         (hits > 0).then_some(Growth {
             hits,
-            after: u64::from(count) + remote.iter().sum::<u64>(),
+            after: u64::from(count).saturating_add_signed(reading.remote_in(window)),
         })
     }
 }

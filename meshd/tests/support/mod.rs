@@ -271,6 +271,16 @@ impl Meshd {
         exchange(self.ports.http, &format!("{head}\r\n\r\n{body}"))
     }
 
+    /// POSTs a JSON document to a path of the admin port: the status and the body.
+    pub(crate) fn admin_post(&self, path: &str, body: &str) -> (u16, String) {
+        let length = body.len();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n\
+             content-type: application/json"
+        );
+        exchange(self.ports.admin, &format!("{head}\r\n\r\n{body}"))
+    }
+
     /// GETs a path of the admin port: the status and the body.
     pub(crate) fn admin(&self, path: &str) -> (u16, String) {
         get(self.ports.admin, path)

@@ -5,8 +5,8 @@ use hivemind_shared::descriptor::{Descriptor, Entry};
 use hivemind_shared::rules::{End, Explanation, RuleId};
 
 use super::counter::{CounterState, Live};
-use super::request::DescriptorArgument;
 use super::sentences;
+use crate::descriptor::DescriptorArgument;
 use crate::rules::Rulebook;
 use crate::text::harmless;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use hivemind_shared::rules::{End, Explanation, Match, NodeId, Step, Verdict};
 use hivemind_shared::yaml::{closest, printable};
 
-use super::request::{DescriptorArgument, entry_text};
+use crate::descriptor::{DescriptorArgument, entry_text};
 use crate::rules::{Amount, Rulebook};
 
 /// Most names that a list shows.

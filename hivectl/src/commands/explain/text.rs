@@ -7,8 +7,8 @@ use hivemind_shared::yaml::printable;
 
 use super::answer::{Answer, CandidateAnswer, DescriptorAnswer, RuleAnswer, StepAnswer};
 use super::counter::CounterState;
-use super::request::entry_text;
 use super::sentences;
+use crate::descriptor::entry_text;
 use crate::rules::{Amount, place, settings};
 use crate::table::{Align, Table};
 use crate::text::{count, harmless, utc};

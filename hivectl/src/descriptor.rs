@@ -1,4 +1,4 @@
-//! The request to explain, as it is written on the command line.
+//! A descriptor, as it is written on the command line.
 
 use std::str::FromStr;
 
@@ -10,14 +10,14 @@ use hivemind_shared::yaml::printable;
 /// The first `=` ends the key; more of them belong to the value. `\,`, `\=` and `\\` stand for the
 /// character itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct DescriptorArgument {
+pub(crate) struct DescriptorArgument {
     /// Keys and values.
-    pub(super) entries: Vec<(String, String)>,
+    pub(crate) entries: Vec<(String, String)>,
 }
 
 impl DescriptorArgument {
     /// As the decision takes it.
-    pub(super) fn entries(&self) -> Vec<Entry<'_>> {
+    pub(crate) fn entries(&self) -> Vec<Entry<'_>> {
         self.entries
             .iter()
             .map(|(key, value)| Entry::new(key, value))
@@ -25,7 +25,7 @@ impl DescriptorArgument {
     }
 
     /// For people.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let entries: Vec<String> = self
             .entries
             .iter()
@@ -36,7 +36,7 @@ impl DescriptorArgument {
 }
 
 /// An entry for people.
-pub(super) fn entry_text(key: &str, value: &str) -> String {
+pub(crate) fn entry_text(key: &str, value: &str) -> String {
     format!("{}={}", printable(key), printable(value))
 }
 

@@ -2,30 +2,31 @@
 
 use std::collections::HashMap;
 
-use hivemind_shared::counting::Counting;
-use hivemind_shared::descriptor::Entry;
-use hivemind_shared::region::{Counter, Label};
-use hivemind_shared::rules::{Lookup, Rule, RuleId, RuleLimit, RuleSet};
-use hivemind_shared::window::Period;
+use crate::counting::Counting;
+use crate::descriptor::Entry;
+use crate::region::{Counter, Label};
+use crate::rules::{Lookup, Rule, RuleId, RuleLimit, RuleSet};
+use crate::window::Period;
 
 /// Finds limits in the rules that are published in a region.
 #[derive(Debug, Default)]
-pub(crate) struct Limits {
+pub struct Limits {
     rules: RuleSet,
     by_stats_index: HashMap<u32, Vec<RuleId>>,
 }
 
 /// A counter's limit and the rule it comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limit {
+pub struct Limit {
     /// Hits allowed in one window of the counter: of a token bucket, what flows in meanwhile.
-    pub(crate) hits_per_window: u64,
+    pub hits_per_window: u64,
     /// The rule, of [`Limits::rules`].
-    pub(crate) rule: RuleId,
+    pub rule: RuleId,
 }
 
 impl Limits {
-    pub(crate) fn new(rules: RuleSet) -> Self {
+    /// Those of these rules.
+    pub fn new(rules: RuleSet) -> Self {
         let mut by_stats_index: HashMap<_, Vec<_>> = HashMap::new();
         for (id, rule) in rules.rules() {
             by_stats_index.entry(rule.stats_index).or_default().push(id);
@@ -37,13 +38,13 @@ impl Limits {
     }
 
     /// The rules the limits are from.
-    pub(crate) fn rules(&self) -> &RuleSet {
+    pub fn rules(&self) -> &RuleSet {
         &self.rules
     }
 
     /// The limit of a counter; `None` when the request brought it along, when no rule applies to the
     /// counter any more, and when it cannot be told which one does.
-    pub(crate) fn of(&self, counter: &Counter) -> Option<Limit> {
+    pub fn of(&self, counter: &Counter) -> Option<Limit> {
         let stats_index = counter.rule_stats_index?;
         match counter.label.as_ref().filter(|label| is_exact(label)) {
             Some(label) => self.of_label(label, counter.period),
@@ -101,7 +102,7 @@ impl Limits {
     }
 
     /// The rule of a limit.
-    pub(crate) fn rule(&self, limit: Limit) -> Option<&Rule> {
+    pub fn rule(&self, limit: Limit) -> Option<&Rule> {
         self.rules.rule(limit.rule)
     }
 }
@@ -114,14 +115,14 @@ fn is_exact(label: &Label) -> bool {
     !label.truncated && is_whole(&label.domain) && pieces.all(|piece| is_whole(piece))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "yaml"))]
 mod tests {
     use super::*;
-    use hivemind_shared::fingerprint::Fingerprint;
-    use hivemind_shared::rules::assign_stats;
-    use hivemind_shared::rules::source::{Options, parse};
-    use hivemind_shared::window::Unit;
-    use hivemind_shared::yaml::Source;
+    use crate::fingerprint::Fingerprint;
+    use crate::rules::assign_stats;
+    use crate::rules::source::{Options, parse};
+    use crate::window::Unit;
+    use crate::yaml::Source;
 
     const RULES: &str = "
 domain: edge

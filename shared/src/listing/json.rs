@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use hivemind_shared::region::{Label, RegionView};
+use crate::region::{Label, RegionView};
 use serde::Serialize;
 
-use super::Listing;
-use super::row::Row;
-use crate::limits::{Limit, Limits};
+use super::limits::{Limit, Limits};
+use super::{Listing, Row};
 
-#[derive(Serialize)]
-pub(super) struct ListingJson<'a> {
+/// A listing as JSON, for `hivectl ls --json` and `/counters` of the daemon.
+#[derive(Debug, Serialize)]
+pub struct ListingJson<'a> {
     path: String,
     region_id: String,
     now_unix_s: u64,
@@ -20,7 +20,7 @@ pub(super) struct ListingJson<'a> {
     counters: Vec<CounterJson<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct CounterJson<'a> {
     domain: Option<&'a str>,
     entries: Option<Vec<EntryJson<'a>>>,
@@ -38,14 +38,14 @@ struct CounterJson<'a> {
     rule: Option<RuleJson<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct EntryJson<'a> {
     key: &'a str,
     value: &'a str,
 }
 
 /// The rule a limit comes from.
-#[derive(Serialize)]
+#[derive(Debug, Serialize)]
 struct RuleJson<'a> {
     path: String,
     name: Option<&'a str>,
@@ -55,7 +55,8 @@ struct RuleJson<'a> {
 }
 
 impl<'a> ListingJson<'a> {
-    pub(super) fn of(listing: &'a Listing, region: &RegionView, path: &Path) -> Self {
+    /// A listing of this region, which is at this path.
+    pub fn of(listing: &'a Listing, region: &RegionView, path: &Path) -> Self {
         Self {
             path: path.to_string_lossy().into_owned(),
             region_id: format!("{:016x}", region.region_id()),

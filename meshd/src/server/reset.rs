@@ -1,0 +1,305 @@
+//! `POST /reset` on the admin port: the hits that are counted for a descriptor count no longer, on any host.
+//!
+//! It is off unless `admin.reset` is true, and every use is logged. The body has to be declared as JSON, which
+//! also keeps web pages from having a browser on this host send it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use hivemind_shared::clock::{Clock, CoarseClock};
+use hivemind_shared::decision::keys_of;
+use hivemind_shared::descriptor::Entry as DescriptorEntry;
+use hivemind_shared::region::{Forgiven, Label, Region};
+use hivemind_shared::table::{CountError, Key};
+use hivemind_shared::yaml::printable;
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::mesh::MeshHandle;
+use crate::region_owner::RegionOwner;
+use crate::rules_source::RulesState;
+use crate::server::http_port::Caller;
+
+/// Largest body that is read.
+const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// What a reset needs.
+#[derive(Clone, Debug)]
+pub struct Resets {
+    /// Whether `admin.reset` is true.
+    pub is_on: bool,
+    /// Whose counters.
+    pub owner: Arc<RegionOwner>,
+    /// The rules in force, which say what a descriptor's counters are.
+    pub rules: Arc<RulesState>,
+    /// Who tells the other hosts; none when they are told nothing.
+    pub mesh: Option<MeshHandle>,
+}
+
+/// Whose hits are to be forgiven.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    domain: String,
+    entries: Vec<Entry>,
+    /// Whether only to say what would be done.
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    key: String,
+    #[serde(default)]
+    value: String,
+}
+
+/// What was done.
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    request: Request,
+    counters: Vec<ResetCounter>,
+}
+
+/// A counter in a window.
+#[derive(Serialize)]
+struct ResetCounter {
+    unit: &'static str,
+    unit_multiplier: u32,
+    window_start_unix_s: u64,
+    before: u64,
+    after: u64,
+}
+
+/// Why nothing was reset, or not all.
+#[derive(Debug, thiserror::Error)]
+enum ResetError {
+    #[error(
+        "resets are off: set admin.reset to true in the service file (or HIVEMIND_ADMIN_RESET, or \
+         --admin-reset), and restart meshd"
+    )]
+    Off,
+    #[error("the body is no reset: {0}")]
+    Body(#[from] JsonRejection),
+    #[error("a descriptor has entries: name one at least")]
+    NoEntries,
+    #[error(
+        "nothing is counted for {descriptor} in domain {domain}: `GET /counters` and `hivectl ls` show \
+         what is"
+    )]
+    NothingCounted { domain: String, descriptor: String },
+    #[error(
+        "this host does not have the counts of its peers yet, and would forgive too few: try again \
+         once /ready says 200"
+    )]
+    NotJoined,
+    #[error("the mesh does not answer: see /ready, and restart meshd if it stays like this")]
+    NoAnswer,
+    #[error("not all was reset: {0}; try again")]
+    Count(#[from] CountError),
+}
+
+/// An error as the caller gets it.
+#[derive(Serialize)]
+struct ErrorAnswer {
+    error: &'static str,
+    message: String,
+}
+
+impl ResetError {
+    /// The status, and the word that programs tell it by.
+    fn kind(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Off => (StatusCode::FORBIDDEN, "off"),
+            Self::Body(rejection) => (rejection.status(), "body"),
+            Self::NoEntries => (StatusCode::BAD_REQUEST, "body"),
+            Self::NothingCounted { .. } => (StatusCode::NOT_FOUND, "nothing_counted"),
+            Self::NotJoined => (StatusCode::SERVICE_UNAVAILABLE, "not_joined"),
+            Self::NoAnswer => (StatusCode::SERVICE_UNAVAILABLE, "no_answer"),
+            Self::Count(_) => (StatusCode::SERVICE_UNAVAILABLE, "contended"),
+        }
+    }
+}
+
+impl IntoResponse for ResetError {
+    fn into_response(self) -> Response {
+        let (status, error) = self.kind();
+        let message = match &self {
+            Self::Body(rejection) => format!("the body is no reset: {}", rejection.body_text()),
+            other => other.to_string(),
+        };
+        (status, Json(ErrorAnswer { error, message })).into_response()
+    }
+}
+
+/// The endpoint. Its callers' addresses have to be known.
+pub(super) fn router(resets: Resets) -> Router {
+    Router::new()
+        .route("/reset", get(how).post(reset))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .with_state(resets)
+}
+
+/// Whether counters can be reset, and how.
+async fn how(State(resets): State<Resets>) -> String {
+    if !resets.is_on {
+        return format!("{}\n", ResetError::Off);
+    }
+    let body = r#"{"domain":"edge","entries":[{"key":"user","value":"ann"}]}"#;
+    format!(
+        "POST {body} here, as content-type application/json, or use `hivectl reset edge user=ann`\n"
+    )
+}
+
+/// Resets the counters of a descriptor, and says what they were.
+async fn reset(
+    State(resets): State<Resets>,
+    ConnectInfo(Caller(caller)): ConnectInfo<Caller>,
+    body: Result<Json<Request>, JsonRejection>,
+) -> Response {
+    match resets.reset(caller, body).await {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => {
+            warn!(%caller, %error, "a reset was refused");
+            error.into_response()
+        }
+    }
+}
+
+impl Resets {
+    async fn reset(
+        &self,
+        caller: SocketAddr,
+        body: Result<Json<Request>, JsonRejection>,
+    ) -> Result<Answer, ResetError> {
+        if !self.is_on {
+            return Err(ResetError::Off);
+        }
+        let Json(request) = body?;
+        if request.entries.is_empty() {
+            return Err(ResetError::NoEntries);
+        }
+        if let Some(mesh) = &self.mesh
+            && !mesh.status().await.is_some_and(|status| status.joined)
+        {
+            return Err(ResetError::NotJoined);
+        }
+        let (request, keys) = self.find(request).await?;
+        let forgiven = if request.dry_run {
+            let region = self.owner.region();
+            keys.iter()
+                .flat_map(|key| region.forgivable(key, &CoarseClock))
+                .collect()
+        } else {
+            self.forgive(keys).await?
+        };
+        if forgiven.is_empty() {
+            return Err(ResetError::NothingCounted {
+                domain: printable(&request.domain),
+                descriptor: request.descriptor(),
+            });
+        }
+        if !request.dry_run {
+            log(caller, &request, &forgiven);
+        }
+        Ok(Answer {
+            request,
+            counters: forgiven.iter().map(ResetCounter::of).collect(),
+        })
+    }
+
+    /// Finds the keys of a descriptor's counters, on another thread: it looks at every slot.
+    async fn find(&self, request: Request) -> Result<(Request, Vec<Key>), ResetError> {
+        let (region, rules) = (self.owner.region(), self.rules.rules());
+        let found = tokio::task::spawn_blocking(move || {
+            let entries = request.entries();
+            let domain = request.domain.as_bytes();
+            let mut keys = keys_of(&rules, region.hasher(), domain, &entries);
+            keys.extend(labelled(&region, &Label::of(domain, &entries)));
+            keys.sort_unstable_by_key(|key| (key.period.code(), key.fingerprint));
+            keys.dedup();
+            (request, keys)
+        });
+        // It ends with the runtime alone.
+        found.await.map_err(|_| ResetError::NoAnswer)
+    }
+
+    async fn forgive(&self, keys: Vec<Key>) -> Result<Vec<Forgiven>, ResetError> {
+        if let Some(mesh) = &self.mesh {
+            return mesh.forgive(keys).await.ok_or(ResetError::NoAnswer);
+        }
+        let region = self.owner.region();
+        let mut forgiven = Vec::new();
+        for key in &keys {
+            forgiven.extend(region.forgive(key, &CoarseClock)?);
+        }
+        Ok(forgiven)
+    }
+}
+
+/// Keys of counters whose readable names are these, such as rules from before left behind.
+fn labelled(region: &Region, label: &Label) -> Vec<Key> {
+    region
+        .counters(CoarseClock.now_s())
+        .filter(|counter| counter.label.as_ref() == Some(label))
+        .map(|counter| Key {
+            fingerprint: counter.fingerprint,
+            period: counter.period,
+        })
+        .collect()
+}
+
+impl Request {
+    fn entries(&self) -> Vec<DescriptorEntry<'_>> {
+        self.entries
+            .iter()
+            .map(|entry| DescriptorEntry::new(&entry.key, &entry.value))
+            .collect()
+    }
+
+    /// The descriptor for people.
+    fn descriptor(&self) -> String {
+        let entries = self.entries.iter();
+        let texts: Vec<String> = entries
+            .map(|entry| format!("{}={}", printable(&entry.key), printable(&entry.value)))
+            .collect();
+        texts.join(",")
+    }
+}
+
+impl ResetCounter {
+    fn of(forgiven: &Forgiven) -> Self {
+        let period = forgiven.window.period();
+        Self {
+            unit: period.unit().name(),
+            unit_multiplier: period.multiplier(),
+            window_start_unix_s: forgiven.window.start_s(),
+            before: forgiven.before,
+            after: forgiven.after,
+        }
+    }
+}
+
+/// Leaves a trace of who reset what.
+fn log(caller: SocketAddr, request: &Request, forgiven: &[Forgiven]) {
+    for counter in forgiven {
+        warn!(
+            %caller,
+            domain = printable(&request.domain),
+            descriptor = request.descriptor(),
+            period = %counter.window.period(),
+            window_start_unix_s = counter.window.start_s(),
+            before = counter.before,
+            after = counter.after,
+            "counter reset"
+        );
+    }
+}

@@ -189,6 +189,11 @@ impl Site {
         self.meshd_plan.mesh = section;
     }
 
+    /// Counters may be reset, from the next start of meshd on.
+    pub fn allow_resets(&mut self) {
+        self.meshd_plan.resets = true;
+    }
+
     /// How this site's meshd is started.
     pub fn meshd_plan(&self) -> &meshd::Plan {
         &self.meshd_plan

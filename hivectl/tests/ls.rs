@@ -14,7 +14,7 @@ use hivemind_shared::clock::{CoarseClock, ManualClock};
 use hivemind_shared::decision::{Decision, Limiter};
 use hivemind_shared::descriptor::{Descriptor, Entry, LimitOverride};
 use hivemind_shared::region::OwnedRegion;
-use hivemind_shared::table::{Beside, Key};
+use hivemind_shared::table::Key;
 use hivemind_shared::window::{Period, Unit};
 use serde_json::{Value, json};
 use support::{AT_NOW, Finished, MORE_RULES, NOW_S, Place, copy, hit, hit_by, hivectl, publish};
@@ -145,7 +145,7 @@ fn what_peers_counted_is_shown_apart_and_counts_toward_the_limit() {
     let clock = ManualClock::at(NOW_S);
     region
         .region()
-        .put_remote(&key, now_window, Beside::of_peers(400), &clock)
+        .put_remote(&key, now_window, 400, &clock)
         .unwrap();
     let listing = place.hivectl(&["ls", "--json", AT_NOW]).json();
     let counter = &listing["counters"][0];

@@ -1,5 +1,6 @@
 //! The way to this host's counters.
 
+use hivemind_shared::region::Note;
 use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
 use hivemind_shared::window::Window;
 
@@ -14,12 +15,23 @@ pub trait Counters {
     /// The counter of a key as it is now; `None` when there is none.
     fn read(&self, key: &Key) -> Option<SlotReading>;
 
-    /// Sets what counts for a key in a window beside this host's own hits, also for a key that nobody here has
-    /// seen yet. A count already there for the same window is lowered only where hits were forgiven.
+    /// Puts what counts for a key in a window beside this host's own hits, also for a key that nobody here has
+    /// seen yet. A count already there for the same window is never lowered.
     ///
     /// # Errors
     /// When there is no room for a new key.
-    fn put_remote(&mut self, key: &Key, window: Window, beside: Beside) -> Result<(), CountError>;
+    fn put_remote(&mut self, key: &Key, window: Window, hits: i64) -> Result<(), CountError>;
+
+    /// The same after more hits were forgiven, which may lower it, and notes for the next run how many are
+    /// forgiven by now.
+    ///
+    /// # Errors
+    /// When others interfered too often.
+    fn put_forgiven(&mut self, key: &Key, window: Window, beside: Beside)
+    -> Result<(), CountError>;
+
+    /// What this run and those before it have noted, as far as there was room.
+    fn forgiven(&self) -> Vec<Note>;
 
     /// The limit of the rule with this statistics index; `None` when no one rule is known to have it.
     fn limit(&self, rule: u32) -> Option<u32>;

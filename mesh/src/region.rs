@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hivemind_shared::clock::Clock;
-use hivemind_shared::region::Region;
+use hivemind_shared::region::{Note, Region};
 use hivemind_shared::rules::{Algorithm, RuleLimit, RuleSet};
 use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
 use hivemind_shared::window::Window;
@@ -89,8 +89,21 @@ impl<C: Clock> Counters for RegionCounters<C> {
         self.region.reading(key)
     }
 
-    fn put_remote(&mut self, key: &Key, window: Window, beside: Beside) -> Result<(), CountError> {
-        self.region.put_remote(key, window, beside, &self.clock)
+    fn put_remote(&mut self, key: &Key, window: Window, hits: i64) -> Result<(), CountError> {
+        self.region.put_remote(key, window, hits, &self.clock)
+    }
+
+    fn put_forgiven(
+        &mut self,
+        key: &Key,
+        window: Window,
+        beside: Beside,
+    ) -> Result<(), CountError> {
+        self.region.put_forgiven(key, window, beside, &self.clock)
+    }
+
+    fn forgiven(&self) -> Vec<Note> {
+        self.region.forgiven().collect()
     }
 
     fn limit(&self, rule: u32) -> Option<u32> {

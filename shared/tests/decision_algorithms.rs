@@ -11,7 +11,6 @@ mod support;
 use hivemind_shared::clock::ManualClock;
 use hivemind_shared::decision::Code;
 use hivemind_shared::region::OwnedRegion;
-use hivemind_shared::table::Beside;
 use hivemind_shared::window::{Period, Unit};
 use proptest::prelude::*;
 use support::asker::{Asker, START_S, admitted_at_once, region_with};
@@ -56,10 +55,10 @@ fn a_sliding_window_counts_what_peers_had_in_the_window_before() {
         period: counter.period,
     };
     let window = Period::from(Unit::Minute).window_at(START_S);
-    let put = |remote| {
+    let put = |remote: i64| {
         owned
             .region()
-            .put_remote(&key, window, Beside::of_peers(remote), &asker.clock)
+            .put_remote(&key, window, remote, &asker.clock)
     };
     put(9).unwrap();
     asker.clock.advance_s(60);

@@ -95,10 +95,10 @@ fn hits_of_peers_take_tokens_too() {
         fingerprint: counter.fingerprint,
         period: counter.period,
     };
-    let put = |remote| {
+    let put = |remote: i64| {
         owned
             .region()
-            .put_remote(&key, counter.window, Beside::of_peers(remote), &asker.clock)
+            .put_remote(&key, counter.window, remote, &asker.clock)
     };
     put(8).unwrap();
     let missing = |owned: &OwnedRegion, now_ms| {
@@ -113,10 +113,10 @@ fn hits_of_peers_take_tokens_too() {
     assert!(asker.passes(1));
     assert!(!asker.passes(1));
     // Peers overshot by five: the bucket is in debt until that has flowed in.
-    let put = |remote| {
+    let put = |remote: i64| {
         owned
             .region()
-            .put_remote(&key, counter.window, Beside::of_peers(remote), &asker.clock)
+            .put_remote(&key, counter.window, remote, &asker.clock)
     };
     put(13).unwrap();
     asker.clock.advance_s(5);
@@ -144,12 +144,14 @@ fn a_reset_fills_the_bucket_where_it_is_made_and_where_it_is_heard_of() {
                 return;
             }
             for window in reading.near_windows(START_S + 61) {
-                let put = |beside| region.put_remote(&reading.key, window, beside, &asker.clock);
                 // It knew of some hits of its own that nobody here has heard of yet.
                 let forgiven = reading.local_in(window.number()) + 5;
-                for counted in [0, 5] {
-                    put(Beside { counted, forgiven }).unwrap();
-                }
+                let beside = |counted| Beside { counted, forgiven };
+                let (key, clock) = (&reading.key, &asker.clock);
+                region.put_forgiven(key, window, beside(0), clock).unwrap();
+                region
+                    .put_remote(key, window, beside(5).hits(), clock)
+                    .unwrap();
             }
         });
         assert_eq!(asker.ask(0).remaining, 60, "{forgiven_by_a_peer}");
@@ -173,13 +175,14 @@ fn hits_of_peers_after_a_reset_take_tokens_though_nobody_asked_here_in_between()
         period: counter.period,
     };
     for counted in [0, 40] {
+        // The second time it is no news that hits were forgiven: that would fill the bucket again.
         let beside = Beside {
             counted,
             forgiven: 10,
         };
         let region = owned.region();
         region
-            .put_remote(&key, counter.window, beside, &asker.clock)
+            .put_forgiven(&key, counter.window, beside, &asker.clock)
             .unwrap();
     }
     assert_eq!(asker.ask(0).remaining, 20);

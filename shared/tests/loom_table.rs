@@ -13,7 +13,7 @@ use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::sync::{Ordering, Word};
 use hivemind_shared::table::dirty::Dirty;
 use hivemind_shared::table::words::Count;
-use hivemind_shared::table::{Beside, CountError, Key, Slot, SlotReading, Table};
+use hivemind_shared::table::{CountError, Key, Put, Slot, SlotReading, Table};
 use hivemind_shared::window::{Period, Unit};
 use loom::sync::Arc;
 use loom::thread;
@@ -73,19 +73,24 @@ impl Clock for Fixed {
 }
 
 /// What the daemon does when it hears from peers, in the window of second 200.
-fn put(slots: &[Slot<ModelWord>], key: &Key, remote: u32) -> Result<(), CountError> {
-    put_beside(slots, key, Beside::of_peers(remote))
+fn put(slots: &[Slot<ModelWord>], key: &Key, remote: i64) -> Result<(), CountError> {
+    put_as(slots, key, remote, Put::Raise)
 }
 
-fn put_beside(slots: &[Slot<ModelWord>], key: &Key, beside: Beside) -> Result<(), CountError> {
-    let put = table(slots).put_remote(
+/// What it does when hits are forgiven.
+fn forgive(slots: &[Slot<ModelWord>], key: &Key, hits: u32) -> Result<(), CountError> {
+    put_as(slots, key, -i64::from(hits), Put::Set)
+}
+
+fn put_as(slots: &[Slot<ModelWord>], key: &Key, hits: i64, put: Put) -> Result<(), CountError> {
+    table(slots).put_remote(
         key,
         Period::from(Unit::Second).window_at(200),
-        beside,
+        hits,
+        put,
         &Fixed(200),
         |_, _| {},
-    );
-    put.map(|_| ())
+    )
 }
 
 /// Two buckets of one slot: the smallest table in which a key has a choice.
@@ -446,11 +451,7 @@ fn a_hit_beside_a_reset_is_forgiven_with_the_others_or_counts() {
             })
         };
         let local = live(&slots)[&a.fingerprint].local_in(200);
-        let forgiven = Beside {
-            counted: 0,
-            forgiven: local,
-        };
-        put_beside(&slots, &a, forgiven).unwrap();
+        forgive(&slots, &a, local).unwrap();
         // Before the reset or after it, and after it with what was not forgiven.
         let theirs = other.join().unwrap();
         assert!([0, 1, 4].contains(&theirs), "{theirs}");
@@ -470,11 +471,7 @@ fn what_is_forgiven_of_an_expired_key_is_never_taken_from_its_successor() {
         add(&slots, &key(8, 1), 200).unwrap();
         let daemon = {
             let slots = Arc::clone(&slots);
-            let forgiven = Beside {
-                counted: 0,
-                forgiven: 500,
-            };
-            thread::spawn(move || put_beside(&slots, &old, forgiven))
+            thread::spawn(move || forgive(&slots, &old, 500))
         };
         let mine = table(&slots).count(&new, 3, 200, &Fixed(200), |_, _| {});
         let _ = daemon.join().unwrap();

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use hivemind_shared::clock::{Clock, ManualClock};
 use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::table::words::{Count, Remote};
-use hivemind_shared::table::{Beside, CountError, Key, Slot, Table};
+use hivemind_shared::table::{Beside, CountError, Key, Put, Slot, Table};
 use hivemind_shared::window::Unit;
 use proptest::prelude::*;
 
@@ -193,7 +193,7 @@ fn a_key_that_takes_an_expired_slot_sees_nothing_of_the_old_one() {
         let old = table.read(slot).unwrap().key;
         let window = old.period.window_at(clock.now_s());
         table
-            .put_remote(&old, window, Beside::of_peers(1_000), &clock, |_, _| {})
+            .put_remote(&old, window, 1_000, Put::Raise, &clock, |_, _| {})
             .unwrap();
     }
     clock.advance_s(7_200);
@@ -225,8 +225,7 @@ fn what_peers_counted_is_added_in_its_own_window_only() {
         ..key(1)
     };
     let window = second.period.window_at(clock.now_s());
-    let put =
-        |remote| table.put_remote(&second, window, Beside::of_peers(remote), &clock, |_, _| {});
+    let put = |remote| table.put_remote(&second, window, remote, Put::Raise, &clock, |_, _| {});
     // A key that nobody here has seen gets a slot, and its first hit meets what peers counted.
     put(5).unwrap();
     let first = table
@@ -302,6 +301,7 @@ proptest! {
         let mut has_slot = false;
         for step in steps {
             let (local, beside) = &mut windows[0];
+            let mut put = Put::Raise;
             match step {
                 ResetStep::Hit { hits } => {
                     table.count(&second, hits.into(), clock.now_s(), &clock, |_, _| {}).unwrap();
@@ -310,10 +310,14 @@ proptest! {
                 }
                 ResetStep::PeersHit { hits } => beside.counted = beside.counted.saturating_add(hits),
                 ResetStep::Reset => {
+                    put = Put::Set;
                     let all = local.saturating_add(beside.counted);
                     beside.forgiven = beside.forgiven.max(all);
                 }
-                ResetStep::HearOfReset { hits } => beside.forgiven = beside.forgiven.max(hits),
+                ResetStep::HearOfReset { hits } => {
+                    put = Put::Set;
+                    beside.forgiven = beside.forgiven.max(hits);
+                }
                 ResetStep::NextWindow => {
                     clock.advance_s(1);
                     windows = [(0, Beside::default()), windows[0]];
@@ -321,7 +325,7 @@ proptest! {
             }
             let (local, beside) = windows[0];
             let now = second.period.window_at(clock.now_s());
-            table.put_remote(&second, now, beside, &clock, |_, _| {}).unwrap();
+            table.put_remote(&second, now, beside.hits(), put, &clock, |_, _| {}).unwrap();
             has_slot |= beside.hits() > 0;
             let total = |local: u32, beside: Beside| {
                 u64::from(local).saturating_add_signed(beside.hits())
@@ -347,13 +351,11 @@ fn a_reset_of_a_key_that_nobody_here_has_seen_takes_no_slot() {
     let table: Table<'_> = Table::new(&slots).unwrap();
     let clock = ManualClock::at(1_800_000_000);
     let window = key(1).period.window_at(clock.now_s());
-    let beside = Beside {
-        counted: 5,
-        forgiven: 7,
-    };
-    table
-        .put_remote(&key(1), window, beside, &clock, |_, _| {})
-        .unwrap();
+    for put in [Put::Set, Put::Raise] {
+        table
+            .put_remote(&key(1), window, -2, put, &clock, |_, _| {})
+            .unwrap();
+    }
     assert!((0..32).all(|slot| table.read(slot).is_none()));
 }
 

@@ -3,6 +3,7 @@
 use hivemind_mesh::counters::Counters;
 use hivemind_mesh::region::RegionCounters;
 use hivemind_shared::clock::ManualClock;
+use hivemind_shared::region::Note;
 use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
 use hivemind_shared::window::Window;
 
@@ -13,8 +14,8 @@ pub struct Put {
     pub key: Key,
     /// For which window.
     pub window: Window,
-    /// All peers' hits together.
-    pub remote: u32,
+    /// All peers' hits together, less those that were forgiven.
+    pub remote: u64,
 }
 
 /// The real counters of a region. Each count of peers is noted the moment it becomes visible, which
@@ -53,14 +54,27 @@ impl Counters for WatchedCounters {
         self.counters.read(key)
     }
 
-    fn put_remote(&mut self, key: &Key, window: Window, beside: Beside) -> Result<(), CountError> {
-        self.counters.put_remote(key, window, beside)?;
+    fn put_remote(&mut self, key: &Key, window: Window, hits: i64) -> Result<(), CountError> {
+        self.counters.put_remote(key, window, hits)?;
         self.puts.push(Put {
             key: *key,
             window,
-            remote: beside.counted,
+            remote: u64::try_from(hits).unwrap_or(0),
         });
         Ok(())
+    }
+
+    fn put_forgiven(
+        &mut self,
+        key: &Key,
+        window: Window,
+        beside: Beside,
+    ) -> Result<(), CountError> {
+        self.counters.put_forgiven(key, window, beside)
+    }
+
+    fn forgiven(&self) -> Vec<Note> {
+        self.counters.forgiven()
     }
 
     fn limit(&self, rule: u32) -> Option<u32> {

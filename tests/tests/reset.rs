@@ -24,7 +24,7 @@ async fn a_user_who_is_reset_passes_again_through_the_module_and_the_service() -
     site.start_meshd().await?;
     let proxy = site.proxy("envoy", 1).await?;
     let (module, service) = (proxy.listener(MODULE)?, proxy.listener(RLS)?);
-    let passed = async |target, user| -> anyhow::Result<u64> {
+    let passed = async |target, user| -> anyhow::Result<usize> {
         Ok(load(target, user)?.run(10).await.passed())
     };
     assert_eq!(passed(module, "alice").await?, 5);

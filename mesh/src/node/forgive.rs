@@ -50,12 +50,11 @@ impl Mesh {
         window: Window,
         counters: &mut impl Counters,
     ) {
-        if let Some(half) = self.half(id, window)
-            && counters
-                .put_remote(key, window, half.beside_local())
-                .is_err()
-        {
-            self.drops.add(DropCause::NoRoom);
+        if let Some(half) = self.half(id, window) {
+            let put = counters.put_forgiven(key, window, half.beside_local());
+            if put.is_err() {
+                self.drops.add(DropCause::NoRoom);
+            }
         }
         for index in self.up.clone() {
             if let Some(link) = self.link_mut(index) {

@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
-use crate::book::{Book, KeyId};
+use crate::book::{Book, FORGIVEN, KeyId};
 use crate::budget::Budget;
 use crate::counters::Counters;
 use crate::drops::{DropCause, Drops};
@@ -112,6 +112,9 @@ impl Mesh {
             book.note_slot(now.unix_s(), reading);
             book.restore_forgiven(now.unix_s(), reading);
         });
+        for note in counters.forgiven() {
+            book.merge(now.unix_s(), FORGIVEN, &note.key, note.window, note.hits);
+        }
         Self {
             sealer: Sealer::new(keys, &settings.cluster, sender),
             opener: Opener::new(keys, &settings.cluster, sender),

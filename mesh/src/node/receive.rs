@@ -234,7 +234,12 @@ impl Mesh {
                     if known.has_unsent() {
                         unsent.push(key);
                     }
-                    if counters.put_remote(&entry.key, window, beside).is_err() {
+                    let put = if actor == FORGIVEN {
+                        counters.put_forgiven(&entry.key, window, beside)
+                    } else {
+                        counters.put_remote(&entry.key, window, beside.hits())
+                    };
+                    if put.is_err() {
                         drops.add(DropCause::NoRoom);
                     }
                     if !head.copy && actor != FORGIVEN {

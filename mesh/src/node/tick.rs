@@ -88,17 +88,18 @@ impl Mesh {
             let Some(entry) = book.entry(id) else { return };
             for half in &entry.halves {
                 let Some(window) = half.window else { continue };
-                let beside = half.beside_local();
-                let is_missing = beside.replaces(reading.remote_in(window));
+                let hits = half.beside_local().hits();
+                let known = reading.known_remote_in(window);
+                let is_missing = known.map_or(hits != 0, |known| hits > known);
                 if is_missing && half.is_near(&entry.key, now_s) {
-                    missing.push((entry.key, window, beside));
+                    missing.push((entry.key, window, hits));
                 }
             }
         });
         // The slot is another one than before, or there was none when peers reported.
-        for (key, window, beside) in missing {
+        for (key, window, hits) in missing {
             if counters
-                .put_remote(&key, key.period.window(window), beside)
+                .put_remote(&key, key.period.window(window), hits)
                 .is_err()
             {
                 self.drops.add(DropCause::NoRoom);

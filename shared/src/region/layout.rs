@@ -31,11 +31,11 @@ pub const STATS_CELLS: u64 = 4_096;
 /// Bytes of one rule's statistics: a cache line.
 pub const STATS_CELL_BYTES: u64 = 64;
 
-/// Room for peers, for the inspection tool; unused in this version.
-pub const PEER_CELLS: u64 = 256;
+/// Notes of what resets forgave that there is room for.
+pub const FORGIVEN_CELLS: u64 = 256;
 
-/// Bytes of one peer's row.
-pub const PEER_CELL_BYTES: u64 = 64;
+/// Bytes of one note.
+pub const FORGIVEN_CELL_BYTES: u64 = 64;
 
 /// The first page. Every field is a word that is read and written atomically, so that no bytes a
 /// hostile writer puts there are more than a wrong number.
@@ -160,8 +160,8 @@ pub struct Layout {
     pub dirty_summary: Section,
     /// Statistics by rule.
     pub stats: Section,
-    /// Peers.
-    pub peers: Section,
+    /// What resets forgave.
+    pub forgiven: Section,
     /// The two rules buffers.
     pub rules: [Section; 2],
     /// One word a slot: what is remembered of a token bucket beside its counts.
@@ -203,7 +203,7 @@ impl Layout {
             dirty_slots: section(dirty_words * 8),
             dirty_summary: section(dirty_words.div_ceil(64) * 8),
             stats: section(STATS_CELLS * STATS_CELL_BYTES),
-            peers: section(PEER_CELLS * PEER_CELL_BYTES),
+            forgiven: section(FORGIVEN_CELLS * FORGIVEN_CELL_BYTES),
             rules: [section(shape.rules_bytes), section(shape.rules_bytes)],
             memories: section(slots * 8),
             size_bytes: end,
@@ -218,7 +218,7 @@ impl Layout {
             self.dirty_slots.offset,
             self.dirty_summary.offset,
             self.stats.offset,
-            self.peers.offset,
+            self.forgiven.offset,
             self.rules[0].offset,
             self.rules[1].offset,
             self.memories.offset,
@@ -253,7 +253,7 @@ mod tests {
             layout.dirty_slots,
             layout.dirty_summary,
             layout.stats,
-            layout.peers,
+            layout.forgiven,
             layout.rules[0],
             layout.rules[1],
             layout.memories,

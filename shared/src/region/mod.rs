@@ -6,6 +6,7 @@
 //! * [`OwnedRegion`] publishes rules and says the owner is alive; the daemon alone has one.
 
 mod error;
+mod forgiven;
 mod labels;
 pub mod layout;
 mod lock;
@@ -23,6 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use error::{AttachError, LoadRulesError, OwnError, PublishError};
+pub use forgiven::Note;
 pub use labels::Label;
 use layout::{Header, LAYOUT_VERSION, Layout, MAGIC, READY, Shape};
 pub use lock::RegionLock;
@@ -37,7 +39,7 @@ use crate::fingerprint::KeyHasher;
 use crate::sync::{AtomicWord, Ordering};
 use crate::table::dirty::Dirty;
 use crate::table::words::Life;
-use crate::table::{Beside, CountError, Counted, Gate, Key, Place, SlotReading};
+use crate::table::{Beside, CountError, Counted, Gate, Key, Place, Put, SlotReading};
 use crate::token_bucket::{Mark, Memory, TIMES};
 use crate::window::{Period, Window};
 
@@ -216,8 +218,8 @@ impl Region {
         }
     }
 
-    /// Sets what counts for a key beside this host's own hits, also for one that is new here; see
-    /// [`crate::table::Table::put_remote`]. A token bucket that gets hits forgiven is full then.
+    /// Raises what counts for a key beside this host's own hits, also for one that is new here; see
+    /// [`crate::table::Table::put_remote`].
     ///
     /// # Errors
     /// [`CountError`]; the region's own counters say so, as for hits.
@@ -225,19 +227,43 @@ impl Region {
         &self,
         key: &Key,
         window: Window,
+        hits: i64,
+        clock: &impl Clock,
+    ) -> Result<(), CountError> {
+        self.put(key, window, hits, Put::Raise, clock)
+    }
+
+    /// Sets what counts for a key beside this host's own hits after some were forgiven, notes that for the next
+    /// run of the daemon, and fills the key's token bucket, unless so many hits are noted already.
+    ///
+    /// # Errors
+    /// [`CountError`]; the region's own counters say so, as for hits.
+    pub fn put_forgiven(
+        &self,
+        key: &Key,
+        window: Window,
         beside: Beside,
         clock: &impl Clock,
     ) -> Result<(), CountError> {
+        self.put(key, window, beside.hits(), Put::Set, clock)?;
+        self.note_forgiven(key, window, beside.forgiven, clock);
+        Ok(())
+    }
+
+    fn put(
+        &self,
+        key: &Key,
+        window: Window,
+        hits: i64,
+        put: Put,
+        clock: &impl Clock,
+    ) -> Result<(), CountError> {
         let table = self.table().ok_or(CountError::Full)?;
-        let lowered = table
-            .put_remote(key, window, beside, clock, |_, _| {
+        table
+            .put_remote(key, window, hits, put, clock, |_, _| {
                 self.bump(|header| &header.keys_claimed);
             })
-            .inspect_err(|&error| self.note_error(error))?;
-        if let Some(slot) = lowered {
-            self.fill_bucket(slot, key.period, clock);
-        }
-        Ok(())
+            .inspect_err(|&error| self.note_error(error))
     }
 
     /// The slot of a key, as it is now; `None` when it has none.
@@ -279,7 +305,7 @@ impl Region {
                 counted,
                 forgiven: counted.saturating_add(local),
             };
-            self.put_remote(key, *window, beside, clock)?;
+            self.put_forgiven(key, *window, beside, clock)?;
             *after = u64::from(local).saturating_add_signed(beside.hits());
         }
         Ok(forgiven)

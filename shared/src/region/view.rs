@@ -47,6 +47,7 @@ pub struct RegionView {
     dirty_slots: Section<AtomicWord>,
     dirty_summary: Section<AtomicWord>,
     stats: Section<StatsCell>,
+    forgiven: Section<AtomicWord>,
     rules: [Section<AtomicWord>; 2],
     memories: Section<AtomicWord>,
 }
@@ -156,6 +157,7 @@ impl RegionView {
                 dirty_slots: words(layout.dirty_slots)?,
                 dirty_summary: words(layout.dirty_summary)?,
                 stats: mapping.section(layout.stats.offset, STATS_CELLS)?,
+                forgiven: words(layout.forgiven)?,
                 rules: [words(layout.rules[0])?, words(layout.rules[1])?],
                 memories: words(layout.memories)?,
                 header: header_section,
@@ -360,6 +362,10 @@ impl RegionView {
         self.labels
             .get(start..start.saturating_add(words))
             .unwrap_or_default()
+    }
+
+    pub(super) fn forgiven_words(&self) -> &[AtomicWord] {
+        &self.forgiven
     }
 
     pub(super) fn memory_word(&self, slot: usize) -> Option<&AtomicWord> {

@@ -30,7 +30,7 @@ use crate::sync::{AtomicWord, Ordering, Word};
 use crate::window::{Period, Window};
 pub use gate::{Gate, Open, Tally};
 use probe::Probe;
-pub use remote::Beside;
+pub use remote::{Beside, Put};
 pub use slot::Slot;
 use words::{Control, Count, Life, Remote, State};
 
@@ -124,6 +124,17 @@ impl SlotReading {
     pub fn local_in(&self, window: u32) -> u32 {
         let kept = self.previous.within(window);
         self.local.within(window).max(kept)
+    }
+
+    /// The same, where it is known.
+    pub const fn known_remote_in(&self, window: u32) -> Option<i64> {
+        match self.remote[window as usize & 1] {
+            Remote::Hits {
+                window: found,
+                hits,
+            } if found == window => Some(hits),
+            Remote::Hits { .. } | Remote::Ended(_) => None,
+        }
     }
 
     /// What peers reported for a window, less what was forgiven in it.
@@ -244,6 +255,15 @@ impl<'r, W: Word, const BUCKET: usize> Table<'r, W, BUCKET> {
             remote,
             rule: words::high_half(usage),
             last_use_s: words::low_half(usage),
+        })
+    }
+
+    /// Where the slot of a key is; `None` when it has none.
+    pub fn place(&self, key: &Key) -> Option<Place> {
+        let located = self.find(key)?;
+        Some(Place {
+            index: located.index,
+            life: located.control.life(),
         })
     }
 

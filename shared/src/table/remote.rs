@@ -2,7 +2,7 @@
 
 use super::count::{ATTEMPTS_MAX, Moved};
 use super::words::{Count, Life, Remote};
-use super::{CountError, Key, Located, Place, Table};
+use super::{CountError, Key, Located, Table};
 use crate::clock::Clock;
 use crate::sync::{Ordering, Word};
 use crate::window::Window;
@@ -30,22 +30,25 @@ impl Beside {
     pub const fn hits(self) -> i64 {
         self.counted as i64 - self.forgiven as i64
     }
+}
 
-    /// Whether it takes the place of what a region has for the same window. What peers counted never falls,
-    /// so that less is old news; where hits were forgiven, less may be right.
-    pub const fn replaces(self, there: i64) -> bool {
-        self.hits() > there || self.forgiven > 0 && self.hits() < there
-    }
+/// What may take the place of a count that is there already for the same window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Put {
+    /// More: what peers counted never falls, and less is old news, or of a daemon that has begun anew and has
+    /// not heard of everything yet.
+    Raise,
+    /// Anything: hits were forgiven just now.
+    Set,
 }
 
 impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
-    /// Sets what counts for a key in a window beside this host's own hits. A key that nobody here has seen
-    /// gets a slot if there are any, so that its first hit here already meets the peers' count.
+    /// Puts what counts for a key in a window beside this host's own hits, where it is not known or `put` has it
+    /// take the place of what is. A key that nobody here has seen gets a slot if there are any such hits, so
+    /// that its first hit here already meets the peers' count.
     ///
-    /// A count that is there already for the same window is lowered only where hits were forgiven
-    /// ([`Beside::replaces`]), and one of a later window is not replaced, unless it is of a window beyond the
-    /// next one: that was written before the clock was set back. For the daemon alone, which is the only
-    /// writer of these words. Returns the slot if its count was lowered.
+    /// A count of a later window is not replaced, unless it is of a window beyond the next one: that was written
+    /// before the clock was set back. For the daemon alone, which is the only writer of these words.
     ///
     /// # Errors
     /// [`CountError`]: there is no slot for a new key, or others interfered too often.
@@ -53,23 +56,21 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         &self,
         key: &Key,
         window: Window,
-        beside: Beside,
+        hits: i64,
+        put: Put,
         clock: &impl Clock,
         on_claim: impl Fn(usize, Life),
-    ) -> Result<Option<Place>, CountError> {
-        if beside == Beside::default() {
-            return Ok(None);
-        }
+    ) -> Result<(), CountError> {
         let mut found = self.find(key);
         for _ in 0..super::claim::ATTEMPTS_MAX {
             let located = match found.take() {
                 Some(located) => located,
                 // Nothing to say to the first hit here.
-                None if beside.hits() <= 0 => return Ok(None),
+                None if hits <= 0 => return Ok(()),
                 None => self.claim(key, clock, &on_claim)?,
             };
             // A slot whose life is over: the key needs another.
-            if let Ok(result) = self.replace(key, located, window, beside, clock) {
+            if let Ok(result) = self.replace(key, located, (window, hits), put, clock) {
                 return result;
             }
         }
@@ -81,15 +82,15 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         &self,
         key: &Key,
         located: Located,
-        window: Window,
-        beside: Beside,
+        (window, hits): (Window, i64),
+        put: Put,
         clock: &impl Clock,
-    ) -> Result<Result<Option<Place>, CountError>, Moved> {
+    ) -> Result<Result<(), CountError>, Moved> {
         let slot = &self.slots[located.index];
         let word = slot.remote(window.number());
         let new = Remote::Hits {
             window: window.number(),
-            hits: beside.hits(),
+            hits,
         };
         for _ in 0..ATTEMPTS_MAX {
             if !self.keep_alive(key, located, clock)? {
@@ -105,26 +106,26 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                 .window_at(clock.now_s())
                 .number()
                 .saturating_add(1);
-            let known = Remote::from_word(found, window.number());
-            if let Remote::Hits {
-                window: there,
-                hits,
-            } = known
-                && (there == window.number() && !beside.replaces(hits)
-                    || there > window.number() && there <= newest)
-            {
-                return Ok(Ok(None));
+            let is_kept = match Remote::from_word(found, window.number()) {
+                Remote::Hits {
+                    window: there,
+                    hits: known,
+                } if there == window.number() => match put {
+                    Put::Raise => known >= hits,
+                    Put::Set => known == hits,
+                },
+                Remote::Hits { window: there, .. } => there > window.number() && there <= newest,
+                Remote::Ended(_) => false,
+            };
+            if is_kept {
+                return Ok(Ok(()));
             }
             // Release: pairs with the acquire above.
             if word
                 .compare_exchange(found, new.word(), Ordering::Release, Ordering::Relaxed)
                 .is_ok()
             {
-                let is_lower = beside.hits() < known.within(window.number());
-                return Ok(Ok(is_lower.then_some(Place {
-                    index: located.index,
-                    life: located.control.life(),
-                })));
+                return Ok(Ok(()));
             }
         }
         Ok(Err(CountError::Contended))

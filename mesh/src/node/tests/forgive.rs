@@ -129,6 +129,23 @@ fn a_reset_outlives_a_restart_of_the_only_one_that_knows_of_it() {
 }
 
 #[test]
+fn a_reset_outlives_a_restart_of_all_at_once() {
+    let (mut lab, day) = counted();
+    lab.forgive(2, &day);
+    lab.run_ms(10);
+    lab.hit(3, &day, 2);
+    lab.run_ms(10);
+    for actor in [1, 2, 3] {
+        lab.restart(actor, 2);
+    }
+    assert_eq!(lab.totals(&day), [2; 3]);
+    lab.join(2, 1);
+    lab.join(3, 1);
+    lab.run_ms(5_000);
+    assert_eq!(lab.totals(&day), [2; 3]);
+}
+
+#[test]
 fn a_reset_reaches_who_was_away_once_a_partition_has_healed() {
     let (mut lab, day) = counted();
     let is_cut = |parcel: &super::Parcel| parcel.to == address(3) || parcel.from == address(3);

@@ -1,10 +1,10 @@
 //! A few meshes, their counters, and a network on which a test decides what becomes of each datagram.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use hivemind_shared::fingerprint::Fingerprint;
-use hivemind_shared::region::Forgiven;
+use hivemind_shared::region::{Forgiven, Note};
 use hivemind_shared::table::words::{Control, Count, Remote};
 use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
 use hivemind_shared::window::{Period, Unit, Window};
@@ -61,6 +61,8 @@ struct Slot {
 pub(super) struct Fake {
     slots: BTreeMap<(u32, Fingerprint), Slot>,
     dirty: BTreeSet<(u32, Fingerprint)>,
+    /// By key and window.
+    pub(super) forgiven: HashMap<(Key, u32), u32>,
     /// By rule.
     pub(super) limits: Vec<u32>,
 }
@@ -79,6 +81,11 @@ impl Fake {
         }
         slot.local.1 += hits;
         self.dirty.insert(place);
+    }
+
+    fn remote_place(&mut self, key: &Key, window: Window) -> &mut (u32, i64) {
+        let slot = self.slots.entry(Self::place(key)).or_default();
+        &mut slot.remote[window.number() as usize & 1]
     }
 
     /// What counts in a window beside this host's own hits.
@@ -134,14 +141,31 @@ impl Counters for Fake {
         found
     }
 
-    fn put_remote(&mut self, key: &Key, window: Window, beside: Beside) -> Result<(), CountError> {
-        let slot = self.slots.entry(Self::place(key)).or_default();
-        let there = &mut slot.remote[window.number() as usize & 1];
-        let number = window.number();
-        if there.0 < number || there.0 == number && beside.replaces(there.1) {
-            *there = (number, beside.hits());
+    fn put_remote(&mut self, key: &Key, window: Window, hits: i64) -> Result<(), CountError> {
+        let there = self.remote_place(key, window);
+        if there.0 < window.number() || there.0 == window.number() && hits > there.1 {
+            *there = (window.number(), hits);
         }
         Ok(())
+    }
+
+    fn put_forgiven(
+        &mut self,
+        key: &Key,
+        window: Window,
+        beside: Beside,
+    ) -> Result<(), CountError> {
+        *self.remote_place(key, window) = (window.number(), beside.hits());
+        let note = self.forgiven.entry((*key, window.number())).or_default();
+        *note = beside.forgiven.max(*note);
+        Ok(())
+    }
+
+    fn forgiven(&self) -> Vec<Note> {
+        let notes = self.forgiven.iter();
+        notes
+            .map(|(&(key, window), &hits)| Note { key, window, hits })
+            .collect()
     }
 
     fn limit(&self, rule: u32) -> Option<u32> {

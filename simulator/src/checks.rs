@@ -38,6 +38,8 @@ pub struct Agreement {
     pub gone: u64,
     /// Whether nodes can be held to the exact counts; otherwise they may have less.
     pub is_exact: bool,
+    /// Whether hits were forgiven, so that nodes may have less, but all the same.
+    pub is_reset: bool,
     /// What each node that runs, and is in this window, has in its region.
     pub readings: Vec<Reading>,
 }
@@ -104,6 +106,7 @@ pub fn agreements(world: &World) -> Vec<Agreement> {
             alive,
             gone: window.total() - alive,
             is_exact: window.is_exact(),
+            is_reset: window.is_reset && !window.is_restarted && !window.is_early,
             readings: running()
                 .filter(|(_, host)| host.window(now_us, simulated) == at)
                 .filter(|(_, host)| !is_far_behind(host, at.period().seconds()))
@@ -134,13 +137,16 @@ fn differences(agreement: &Agreement) -> impl Iterator<Item = Difference> + '_ {
         alive,
         gone,
         is_exact,
+        is_reset,
         ..
     } = agreement;
     let all = alive + gone;
     let total_of = |reading: &Reading| reading.local.saturating_add_signed(reading.remote);
-    let totals = if is_exact {
-        // What is known of actors that are gone is the same everywhere: what most nodes have is right.
-        let agreed = most_common(agreement.readings.iter().map(total_of)).clamp(alive, all);
+    let totals = if is_exact || is_reset {
+        // What is known of actors that are gone, or was forgiven, is the same everywhere: what most nodes have
+        // is right.
+        let least = if is_reset { 0 } else { alive };
+        let agreed = most_common(agreement.readings.iter().map(total_of)).clamp(least, all);
         agreed..=agreed
     } else {
         0..=all

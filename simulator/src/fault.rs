@@ -49,6 +49,13 @@ pub enum Fault {
         /// Where.
         node: usize,
     },
+    /// A key is reset at a node, if a daemon runs there.
+    Reset {
+        /// Where.
+        node: usize,
+        /// The key's place.
+        key: usize,
+    },
     /// A wall clock is set.
     StepClock {
         /// Whose.

@@ -263,6 +263,22 @@ impl Host {
         })
     }
 
+    /// Resets a key; the windows in which hits were forgiven. None without a daemon.
+    pub fn reset(&mut self, true_us: u64, key: &SimulatedKey) -> Vec<Window> {
+        let now = self.read_clock(true_us);
+        let Some(mesh) = &mut self.mesh else {
+            return Vec::new();
+        };
+        let forgiven = mesh.forgive(now, &key.counter(), &mut self.counters);
+        forgiven.into_iter().map(|it| it.window).collect()
+    }
+
+    /// What counts for a key in a window by the region.
+    pub fn total(&self, key: &SimulatedKey, window: Window) -> u64 {
+        let reading = self.region().reading(&key.counter());
+        reading.map_or(0, |reading| reading.total_in(window.number()))
+    }
+
     /// The window of a unit that it is in by its own clock.
     pub fn window(&self, true_us: u64, key: &SimulatedKey) -> Window {
         key.period

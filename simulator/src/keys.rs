@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use hivemind_shared::decision::key;
 use hivemind_shared::descriptor::Entry;
 use hivemind_shared::fingerprint::{Fingerprint, KeyHasher};
+use hivemind_shared::table::Key;
 use hivemind_shared::window::Period;
 
 use crate::workload::Demand;
@@ -25,9 +26,19 @@ pub struct SimulatedKey {
     pub limit: u32,
     /// The length of its windows.
     pub period: Period,
+    /// What identifies its counter.
+    pub fingerprint: Fingerprint,
 }
 
 impl SimulatedKey {
+    /// Its counter.
+    pub const fn counter(&self) -> Key {
+        Key {
+            fingerprint: self.fingerprint,
+            period: self.period,
+        }
+    }
+
     /// Its one entry.
     pub fn entry(&self) -> Entry<'_> {
         Entry::new(&self.entry_key, &self.entry_value)
@@ -57,14 +68,8 @@ impl Keys {
                 demand.unit, demand.limit
             );
             for place in 0..demand.keys {
-                let simulated = SimulatedKey {
-                    demand: number,
-                    entry_key: name.clone(),
-                    entry_value: place.to_string(),
-                    limit: demand.limit,
-                    period: demand.unit.into(),
-                };
-                let entries = [simulated.entry()];
+                let value = place.to_string();
+                let entries = [Entry::new(&name, &value)];
                 let written = key::write(
                     &mut bytes,
                     DOMAIN.as_bytes(),
@@ -72,8 +77,16 @@ impl Keys {
                     demand.unit.into(),
                     |_| None,
                 );
-                places.insert(hasher.fingerprint(written), keys.len());
-                keys.push(simulated);
+                let fingerprint = hasher.fingerprint(written);
+                places.insert(fingerprint, keys.len());
+                keys.push(SimulatedKey {
+                    demand: number,
+                    entry_key: name.clone(),
+                    entry_value: value,
+                    limit: demand.limit,
+                    period: demand.unit.into(),
+                    fingerprint,
+                });
             }
         }
         Self {

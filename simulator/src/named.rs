@@ -37,7 +37,7 @@ impl Size {
 }
 
 /// Every name.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 14] = [
     "lan",
     "lossy",
     "wan",
@@ -47,6 +47,7 @@ pub const NAMES: [&str; 13] = [
     "lost_regions",
     "join_storm",
     "rolling_restart",
+    "resets",
     "clock_skew",
     "clock_steps",
     "idle_keys",
@@ -65,6 +66,7 @@ pub fn named(name: &str, seed: u64, size: Size) -> Option<Scenario> {
         "lost_regions" => lost_regions,
         "join_storm" => join_storm,
         "rolling_restart" => rolling_restart,
+        "resets" => resets,
         "clock_skew" => clock_skew,
         "clock_steps" => clock_steps,
         "idle_keys" => idle_keys,
@@ -189,6 +191,38 @@ fn stops(scenario: &mut Scenario, down_us: u64, stop: impl Fn(usize) -> Fault) {
         // Not one neighbour after the other.
         node = (node + nodes / 2 + 1) % nodes;
     }
+}
+
+/// Keys are reset again and again, two nodes at once now and then, while datagrams are lost and daemons are
+/// killed.
+fn resets(seed: u64, size: Size) -> Scenario {
+    let nodes = size.nodes(5, 20);
+    let mut scenario = usual("resets", seed, size, nodes);
+    scenario.quality.loss = 0.1;
+    stops(&mut scenario, 900 * MILLISECOND_US, |node| Fault::Kill {
+        node,
+    });
+    let keys: usize = scenario.demands.iter().map(|demand| demand.keys).sum();
+    let mut now_us = WARM_UP_US + SECOND_US;
+    for reset in 0_usize.. {
+        now_us += 37 * MILLISECOND_US;
+        if now_us >= scenario.traffic_until_us {
+            break;
+        }
+        // Most are of the few keys that come first, which are busy.
+        let key = if reset % 4 == 3 {
+            reset % keys
+        } else {
+            reset % 6
+        };
+        let node = reset % nodes;
+        scenario.faults.push(at(now_us, Fault::Reset { node, key }));
+        if reset % 3 == 0 {
+            let node = (node + 1) % nodes;
+            scenario.faults.push(at(now_us, Fault::Reset { node, key }));
+        }
+    }
+    scenario
 }
 
 fn crashes(seed: u64, size: Size) -> Scenario {

@@ -122,6 +122,13 @@ impl Ledger {
         window.hit(now_us, node, actor, hits, limit, counted.passed);
     }
 
+    /// Notes that hits of a key were forgiven in a window.
+    pub fn reset(&mut self, key: usize, window: Window) {
+        let nodes = self.nodes.len();
+        let place = place(&mut self.keys[key], window, nodes);
+        self.keys[key][place].1.is_reset = true;
+    }
+
     /// Notes what a node sees of the others' hits from now on.
     pub fn saw(&mut self, now_us: u64, node: usize, key: usize, window: Window, remote: u64) {
         let NodeEntry {

@@ -66,6 +66,8 @@ pub struct WindowLedger {
     /// Whether a clock far ahead counted here before others could know that there is such a window:
     /// they may refuse to hear of it.
     pub is_early: bool,
+    /// Whether hits were forgiven: what is left is not known, but that all nodes have the same is.
+    pub is_reset: bool,
 }
 
 impl WindowLedger {
@@ -136,7 +138,7 @@ impl WindowLedger {
 
     /// Whether nodes can be held to the exact counts.
     pub const fn is_exact(&self) -> bool {
-        !self.is_restarted && !self.is_early
+        !self.is_restarted && !self.is_early && !self.is_reset
     }
 
     /// Forgets what a node saw: its region is gone.

@@ -31,6 +31,7 @@ fn right() -> Agreement {
         alive: 12,
         gone: 0,
         is_exact: true,
+        is_reset: false,
         readings: vec![reading(0, 5, 7), reading(1, 7, 5), reading(2, 0, 12)],
     }
 }
@@ -70,6 +71,23 @@ fn a_hit_that_is_lost_in_its_own_region_is_reported() {
         text.contains("node 1, user=ann, window 9: local 6, should be 7"),
         "{text}"
     );
+}
+
+#[test]
+fn where_hits_were_forgiven_all_nodes_have_to_have_the_same() {
+    let reset = |remotes: [i64; 3]| {
+        let mut agreement = right();
+        (agreement.is_exact, agreement.is_reset) = (false, true);
+        for (reading, remote) in agreement.readings.iter_mut().zip(remotes) {
+            reading.remote = remote;
+        }
+        says(agreement)
+    };
+    assert_eq!(reset([-2, -4, 3]), "");
+    // Less than nothing is nothing.
+    assert_eq!(reset([-5, -9, 0]), "");
+    assert!(reset([-2, -4, 4]).contains("node 2, user=ann, window 9: total 4, should be 3"));
+    assert!(reset([20, 18, 25]).contains("should be 12"));
 }
 
 #[test]

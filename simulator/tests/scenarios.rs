@@ -40,7 +40,7 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    lossy wan partition asymmetric crashes lost_regions join_storm rolling_restart clock_skew
+    lossy wan partition asymmetric crashes lost_regions join_storm rolling_restart resets clock_skew
     clock_steps hundred_nodes
 }
 

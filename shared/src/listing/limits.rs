@@ -115,7 +115,7 @@ fn is_exact(label: &Label) -> bool {
     !label.truncated && is_whole(&label.domain) && pieces.all(|piece| is_whole(piece))
 }
 
-#[cfg(all(test, feature = "yaml"))]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::fingerprint::Fingerprint;

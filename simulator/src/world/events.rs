@@ -134,6 +134,14 @@ impl World {
                 }
             }
             &Fault::Start { node } => self.start(node)?,
+            &Fault::Reset { node, key } => {
+                let windows = self.hosts[node].reset(self.now_us, self.keys.get(key));
+                self.trace.add(windows.len() as u64);
+                for window in windows {
+                    self.ledger.reset(key, window);
+                }
+                self.settle(node);
+            }
             &Fault::StepClock { node, by_us } => self.hosts[node].clock.step(by_us),
         }
         Ok(())
@@ -143,8 +151,8 @@ impl World {
     fn settle(&mut self, node: usize) {
         for put in self.hosts[node].take_puts() {
             if let Some(key) = self.keys.find(put.key.fingerprint) {
-                let remote = u64::from(put.remote);
-                self.ledger.saw(self.now_us, node, key, put.window, remote);
+                self.ledger
+                    .saw(self.now_us, node, key, put.window, put.remote);
             }
         }
         for (bytes, receivers) in self.outbox.datagrams() {

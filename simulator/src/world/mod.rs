@@ -200,6 +200,14 @@ impl World {
             hosts.filter(|(_, host)| host.is_running())
         };
         self.ledger.iter().all(|(key, at, window)| {
+            let simulated = self.keys.get(key);
+            if window.is_reset && !window.is_restarted && !window.is_early {
+                let mut totals = running()
+                    .filter(|(_, host)| host.window(self.now_us, simulated) == at)
+                    .map(|(_, host)| host.total(simulated, at));
+                let first = totals.next();
+                return totals.all(|total| Some(total) == first);
+            }
             if !window.is_exact() {
                 return true;
             }

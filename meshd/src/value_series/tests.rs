@@ -286,7 +286,7 @@ fn hits_of_peers_count_towards_the_limit_and_are_in_no_series() {
     };
     let window = Period::from(Unit::Second).window_at(START_S);
     let region = lab.owned.region();
-    region.put_remote(&key, window, 3.into(), &lab.clock).unwrap();
+    region.put_remote(&key, window, 3, &lab.clock).unwrap();
     lab.ask(&[("user", "ada")], 2);
     let expected = RuleStats {
         total_hits: 3,

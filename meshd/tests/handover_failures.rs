@@ -108,6 +108,28 @@ async fn newcomers_killed_at_any_moment_before_they_serve_cost_no_call() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn owners_killed_at_any_moment_leave_a_newcomer_that_serves_with_all_counts() {
+    let site = busy_site();
+    let mut meshd = site.start();
+    for run in 0..12_u32 {
+        assert_eq!(
+            remaining(&mut meshd.client().await, "ada").await,
+            LIMIT - run - 1
+        );
+        let mut next = site.launch("next", &[]);
+        // Nothing is waited for: it is another moment each time.
+        std::thread::sleep(Duration::from_millis(u64::from(run) * 2));
+        meshd.kill();
+        next.await_ready();
+        meshd = next;
+        let region = RegionView::open(&site.path("region")).expect("a region");
+        assert_eq!(region.owner_pid(), u64::from(meshd.pid()));
+    }
+    assert_eq!(meshd.stop().code(), Some(0));
+    assert!(!site.path("region.handover").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn when_the_owner_is_killed_the_newcomer_that_waits_goes_on() {
     let site = Site::new(RULES);
     let first = site.start();

@@ -51,6 +51,12 @@ enum Obstacle {
 }
 
 impl Obstacle {
+    /// Whether nobody was bothered: whoever it is may open the door in a moment.
+    fn is_nobody(&self) -> bool {
+        let absent = [io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused];
+        matches!(self, Self::Closed(_, error) if absent.contains(&error.kind()))
+    }
+
     fn of(error: io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::WouldBlock => Self::Silent,
@@ -147,7 +153,7 @@ pub fn begin(config: &Config) -> Result<Beginning, Failure> {
                 Err(met) => met,
             };
             debug!(obstacle = %met, "no hand-over yet");
-            if !matches!(met, Obstacle::Closed(..)) {
+            if !met.is_nobody() {
                 knock_at = Instant::now() + KNOCK_INTERVAL;
             }
             obstacle = Some(met);

@@ -362,7 +362,7 @@ pub(crate) fn was_not_sent(status: &tonic::Status) -> bool {
             text.contains("transport error") && (connection_ends || is_closed)
         }
         tonic::Code::Internal => connection_ends,
-        tonic::Code::Cancelled => text.contains("hyper::Error(Canceled, \"connection closed\")"),
+        tonic::Code::Cancelled => text.contains("hyper::Error(Canceled"),
         _ => false,
     }
 }

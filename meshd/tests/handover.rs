@@ -9,6 +9,8 @@
 
 mod support;
 
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -97,15 +99,27 @@ fn a_socket_that_is_not_configured_any_more_closes_and_a_new_one_opens() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_newcomer_that_cannot_use_the_region_makes_its_own_and_keeps_the_ports() {
     let site = Site::new(RULES);
-    let first = site.start();
-    assert_eq!(admitted(&mut first.client().await, "ada", 3).await, 3);
-    let ports = first.ports;
-    // Another layout is another region, as another size is.
-    let second = replace(&site, first, "second", &["--region-max-keys", "4096"]);
-    assert!(second.log().contains("region replaced"), "{}", second.log());
-    assert_eq!(second.ports.grpc, ports.grpc);
-    assert_eq!(admitted(&mut second.client().await, "ada", 3).await, 3);
-    assert!(RegionView::open(&site.path("region")).is_ok_and(|region| region.max_keys() == 4_096));
+    let mut meshd = site.start();
+    assert_eq!(admitted(&mut meshd.client().await, "ada", 3).await, 3);
+    let ports = meshd.ports;
+    let larger = ["--region-max-keys=4096"];
+
+    meshd = replace(&site, meshd, "larger", &larger);
+    assert!(meshd.log().contains("region replaced"), "{}", meshd.log());
+    assert_eq!(admitted(&mut meshd.client().await, "ada", 3).await, 3);
+
+    // The region's layout version.
+    let file = File::options().write(true).open(site.path("region"));
+    file.and_then(|file| file.write_all_at(&1_u64.to_ne_bytes(), 8))
+        .expect("the region can be written");
+    meshd = replace(&site, meshd, "version", &larger);
+    let log = meshd.log();
+    assert!(log.contains("has layout version 1"), "{log}");
+    assert_eq!(admitted(&mut meshd.client().await, "ada", 3).await, 3);
+
+    assert_eq!(meshd.ports.grpc, ports.grpc);
+    let region = RegionView::open(&site.path("region")).expect("a region");
+    assert_eq!(region.max_keys(), 4_096);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -13,7 +13,7 @@ mod support;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-use hivemind_shared::region::RegionView;
+use hivemind_shared::region::{Opened, OwnedRegion, RegionLock, RegionOptions, RegionView};
 use rustix::process::Signal;
 use support::crowd::{Crowd, LIMIT, busy_site, counted, endpoint, replace, unix_endpoint};
 use support::newcomer::Newcomer;
@@ -78,6 +78,36 @@ async fn a_newcomer_that_dies_on_the_way_leaves_everything_as_it_was() {
     let made = crowd.disperse().await;
     assert_eq!(counted(&meshd), made);
     assert!(socket.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_newcomer_that_dies_with_a_region_of_its_own_is_followed_by_another_one() {
+    let site = Site::new(RULES);
+    let path = site.path("region");
+    let meshd = site.start_with(&["--mesh-bind=127.0.0.1:0"]);
+    let newcomer = Newcomer::knock(&site);
+    let mut offered = newcomer.ask();
+    assert!(newcomer.take().contains("yours"));
+    let lock = RegionLock::of_shared(offered.remove(0), &path)
+        .expect("it is locked")
+        .expect("it is the one there");
+    let options = RegionOptions {
+        max_keys: 64,
+        ..RegionOptions::default()
+    };
+    let (other, opened) = OwnedRegion::open_locked(lock, &options).expect("a region");
+    assert!(matches!(opened, Opened::Replaced { .. }), "{opened:?}");
+    drop((other, offered, newcomer));
+
+    eventually("a region of the one from before", || {
+        let region = RegionView::open(&path).ok()?;
+        let is_its_own = region.owner_pid() == u64::from(meshd.pid());
+        (is_its_own && region.max_keys() == 1_024).then_some(())
+    });
+    meshd.await_log("the mesh goes on with the new region");
+    assert_eq!(admitted(&mut meshd.client().await, "ada", 4).await, 3);
+    let next = replace(&site, meshd, "next", &["--mesh-bind=127.0.0.1:0"]);
+    assert_eq!(admitted(&mut next.client().await, "ada", 1).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -102,6 +102,21 @@ fn patterns_in_another_order_are_a_difference() {
 }
 
 #[test]
+fn programs_get_every_limit_of_a_list() {
+    let with = |limits: &str| {
+        format!("domain: d\ndescriptors:\n  - key: k\n    rate_limits: [{limits}]\n")
+    };
+    let minute = "{unit: minute, requests_per_unit: 1}";
+    let old = with(minute);
+    let new = with(&format!("{minute}, {{unit: hour, requests_per_unit: 5}}"));
+    let finished = diff(&old, &new, &["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&finished.stdout).unwrap();
+    let change = &json["changes"][0];
+    assert_eq!(change["old"]["rule"]["further"], serde_json::json!([]));
+    assert_eq!(change["new"]["rule"]["further"][0]["requests_per_unit"], 5);
+}
+
+#[test]
 fn programs_get_the_same_as_json() {
     let finished = diff(
         RULES,

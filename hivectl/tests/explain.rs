@@ -8,8 +8,11 @@
 mod support;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use support::{AT_NOW, Finished, Place, RULES, hit, hivectl};
+use hivemind_shared::clock::ManualClock;
+use hivemind_shared::decision::Limiter;
+use support::{AT_NOW, Finished, NOW_S, Place, RULES, hit, hit_by, hivectl, publish};
 
 const WALK: &str = "\
 domain: edge
@@ -276,6 +279,60 @@ fn with_a_region_its_rules_and_counts_are_shown_and_nothing_is_counted() {
     ] {
         assert!(shown.contains(part), "no {part:?} in\n{shown}");
     }
+}
+
+#[test]
+fn every_limit_shows_its_own_count_by_its_own_algorithm() {
+    let place = Place::new();
+    let mut region = place.own();
+    publish(
+        &mut region,
+        &["
+domain: edge
+descriptors:
+  - key: list
+    rate_limits:
+      - {unit: day, requests_per_unit: 4}
+      - {unit: minute, requests_per_unit: 20, hivemind: {algorithm: sliding_window}}
+  - key: bucket
+    rate_limit: {unit: minute, requests_per_unit: 60, hivemind: {algorithm: token_bucket, burst: 10}}
+"],
+    );
+    let clock = ManualClock::at(NOW_S - 10);
+    let limiter = Limiter::new(Arc::clone(region.region()), clock.clone());
+    hit_by(&limiter, "edge", &[("list", "x")], 4);
+    clock.advance_s(10);
+    hit_by(&limiter, "edge", &[("bucket", "x")], 7);
+    let explain = |arguments: &[&str]| {
+        let shown = place.hivectl(&[&["explain", AT_NOW, "edge"], arguments].concat());
+        squeezed(&shown.stdout).join("\n")
+    };
+
+    let list = explain(&["list=x"]);
+    for part in [
+        // The day began at 00:00, the minute just now: of the one before, all counts.
+        "counter list=x per day\nstatistics edge.list\ncounted 4 here, 0 at peers, 0 of 4 remaining\nwindow since 2027-01-15T00:00:00Z, ends in 57600 s",
+        "counter list=x per minute\ncounted 0 here, 0 at peers, 16 of 20 remaining\nwindow since 2027-01-15T08:00:00Z, ends in 60 s\nnow 1 more hit would be refused",
+    ] {
+        assert!(list.contains(part), "no {part:?} in\n{list}");
+    }
+    let bucket = explain(&["bucket=x"]);
+    let part = "counted 7 here, 0 at peers, 3 of 10 remaining\nbucket full in 7 s";
+    assert!(bucket.contains(part), "no {part:?} in\n{bucket}");
+    assert!(explain(&["bucket=y"]).contains("bucket full\n"));
+
+    let json = place
+        .hivectl(&["explain", AT_NOW, "--json", "edge", "list=x", "bucket=x"])
+        .json();
+    let further = &json["descriptors"][0]["rule"]["further"][0];
+    assert_eq!(further["counter"]["live"]["remaining"], 16);
+    assert_eq!(further["counter"]["over"], false);
+    assert_eq!(json["descriptors"][0]["counter"]["over"], true);
+    let live = &json["descriptors"][1]["counter"]["live"];
+    assert_eq!(
+        (&live["remaining"], &live["reset_s"]),
+        (&3.into(), &7.into())
+    );
 }
 
 #[test]

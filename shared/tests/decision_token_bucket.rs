@@ -11,7 +11,7 @@ mod support;
 use std::sync::mpsc;
 
 use hivemind_shared::clock::ManualClock;
-use hivemind_shared::decision::Code;
+use hivemind_shared::decision::{Code, Standing};
 use hivemind_shared::region::OwnedRegion;
 use hivemind_shared::table::{Beside, Key};
 use proptest::prelude::*;
@@ -104,10 +104,8 @@ fn hits_of_peers_take_tokens_too() {
     let missing = |owned: &OwnedRegion, now_ms| {
         let (_, published) = owned.region().load_rules().unwrap();
         let (_, rule) = published.rules().next().unwrap();
-        let bucket = rule.token_bucket().unwrap();
-        owned
-            .region()
-            .tokens_missing(key.fingerprint, &bucket, now_ms)
+        let standing = Standing::of(owned.region(), key.fingerprint, rule, now_ms);
+        standing.unwrap().held
     };
     assert_eq!(missing(&owned, START_S * 1_000), 9);
     assert!(asker.passes(1));

@@ -17,6 +17,7 @@ mod limits;
 mod outcome;
 mod rules_cache;
 mod several;
+mod standing;
 mod token_bucket;
 mod votes;
 
@@ -25,6 +26,7 @@ use std::sync::Arc;
 pub use counters::keys_of;
 pub use limits::limits_of;
 pub use outcome::{AppliedLimit, Code, DecideError, Decision, Status};
+pub use standing::Standing;
 
 use crate::clock::{Clock, CoarseClock};
 use crate::counting::Counting;

@@ -5,6 +5,7 @@
 //! * [`Region`] counts; the Envoy module and the daemon's service use it.
 //! * [`OwnedRegion`] publishes rules and says the owner is alive; the daemon alone has one.
 
+mod counted;
 mod error;
 mod forgiven;
 mod labels;
@@ -14,7 +15,6 @@ mod mapping;
 mod owner;
 mod rules_area;
 mod stats;
-mod tokens;
 mod view;
 
 use std::fs::OpenOptions;

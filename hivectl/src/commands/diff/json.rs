@@ -49,6 +49,8 @@ struct RuleJson<'a> {
     quota_mode: bool,
     detailed_metric: bool,
     metadata: Option<serde_json::Value>,
+    /// The limits after it in the descriptor's list.
+    further: Vec<LimitJson<'a>>,
 }
 
 #[derive(Serialize)]
@@ -141,6 +143,12 @@ impl<'a> RuleJson<'a> {
                 .metadata
                 .as_ref()
                 .and_then(|metadata| serde_json::from_str(metadata).ok()),
+            further: book
+                .rules
+                .limits_from(id)
+                .skip(1)
+                .filter_map(|id| book.rules.rule(id).map(LimitJson::of))
+                .collect(),
         })
     }
 }

@@ -37,7 +37,8 @@ pub(super) struct DescriptorAnswer<'a> {
     pub(super) replaced_by: Option<(String, String)>,
     /// Other descriptors of the request whose rules it replaces.
     pub(super) replaces: Vec<String>,
-    pub(super) counter: Option<CounterState>,
+    /// The counter of each limit that applies, in the order of the rule and the limits after it.
+    pub(super) counters: Vec<CounterState>,
 }
 
 /// One level.
@@ -195,8 +196,11 @@ impl<'a> Question<'_, 'a> {
             }),
             replaced_by,
             replaces,
-            counter: applies
-                .and_then(|id| CounterState::of(rules, id, self.domain, entries, self.live)),
+            counters: applies
+                .into_iter()
+                .flat_map(|id| rules.limits_from(id))
+                .filter_map(|id| CounterState::of(rules, id, self.domain, entries, self.live))
+                .collect(),
         }
     }
 }

@@ -1,11 +1,10 @@
 //! The counter a request is held against.
 
-use hivemind_shared::decision::key;
+use hivemind_shared::decision::{Standing, key};
 use hivemind_shared::descriptor::Entry;
 use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::region::RegionView;
-use hivemind_shared::rules::{RuleId, RuleLimit, RuleSet};
-use hivemind_shared::table::Key;
+use hivemind_shared::rules::{Algorithm, RuleId, RuleSet};
 use hivemind_shared::window::Period;
 
 /// A region that is looked into.
@@ -20,6 +19,7 @@ pub(super) struct CounterState {
     /// Key and value of each entry, and whether the value is a pattern that stands for the request's.
     pub(super) entries: Vec<(String, String, bool)>,
     pub(super) period: Period,
+    pub(super) algorithm: Algorithm,
     /// Hits that the limit allows: of a token bucket, its size.
     pub(super) limit: u32,
     /// In a region.
@@ -30,12 +30,7 @@ pub(super) struct CounterState {
 #[derive(Debug)]
 pub(super) struct LiveState {
     pub(super) fingerprint: Fingerprint,
-    pub(super) window_start_s: u64,
-    pub(super) local: u64,
-    pub(super) remote: i64,
-    pub(super) reset_s: u32,
-    /// Tokens that its bucket lacks, where it has one.
-    pub(super) tokens_missing: Option<u64>,
+    pub(super) standing: Standing,
 }
 
 impl CounterState {
@@ -48,15 +43,7 @@ impl CounterState {
         live: Option<&Live<'_>>,
     ) -> Option<Self> {
         let known = rules.rule(rule)?;
-        let RuleLimit::Limited {
-            requests_per_unit, ..
-        } = known.limit
-        else {
-            return None;
-        };
         let counting = known.counting()?;
-        let period = counting.period();
-        let bucket = known.token_bucket();
         let shared_value = |level| rules.shared_value(rule, level);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let shown = entries.iter().enumerate().map(|(level, entry)| {
@@ -67,8 +54,7 @@ impl CounterState {
                 shared.is_some(),
             )
         });
-        let live = live.map(|live| {
-            let now_s = live.now_ms / 1_000;
+        let live = live.and_then(|live| {
             let mut bytes = Vec::new();
             let bytes = key::write(
                 &mut bytes,
@@ -78,49 +64,28 @@ impl CounterState {
                 shared_value,
             );
             let fingerprint = live.region.key_hasher().fingerprint(bytes);
-            let counter = live.region.counter(
-                &Key {
-                    fingerprint,
-                    period,
-                },
-                now_s,
-            );
-            let window = period.window_at(now_s);
-            LiveState {
+            let standing = Standing::of(live.region, fingerprint, known, live.now_ms)?;
+            Some(LiveState {
                 fingerprint,
-                window_start_s: window.start_s(),
-                local: counter.as_ref().map_or(0, |counter| counter.local),
-                remote: counter.as_ref().map_or(0, |counter| counter.remote),
-                reset_s: window.seconds_left(now_s),
-                tokens_missing: bucket.map(|bucket| {
-                    live.region
-                        .tokens_missing(fingerprint, &bucket, live.now_ms)
-                }),
-            }
+                standing,
+            })
         });
         Some(Self {
             entries: shown.collect(),
-            period,
-            limit: bucket.map_or(requests_per_unit, |bucket| bucket.burst()),
+            period: counting.period(),
+            algorithm: known.algorithm,
+            limit: known.allowed(),
             live,
         })
     }
 
     /// Hits that are held against the limit so far; none where there is no region to ask.
-    pub(super) fn total(&self) -> u64 {
-        self.live.as_ref().map_or(0, |live| {
-            let counted = live.local.saturating_add_signed(live.remote);
-            live.tokens_missing.unwrap_or(counted)
-        })
-    }
-
-    /// Hits left before a request counts.
-    pub(super) fn remaining(&self) -> u64 {
-        u64::from(self.limit).saturating_sub(self.total())
+    fn held(&self) -> u64 {
+        self.live.as_ref().map_or(0, |live| live.standing.held)
     }
 
     /// Whether so many more hits are over the limit: counted first, compared then.
     pub(super) fn is_over_after(&self, hits: u32) -> bool {
-        self.total().saturating_add(u64::from(hits)) > u64::from(self.limit)
+        self.held().saturating_add(u64::from(hits)) > u64::from(self.limit)
     }
 }

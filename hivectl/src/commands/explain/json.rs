@@ -80,6 +80,7 @@ struct FurtherJson<'a> {
     #[serde(flatten)]
     limit: LimitJson<'a>,
     line: u32,
+    counter: Option<CounterJson<'a>>,
 }
 
 #[derive(Serialize)]
@@ -156,18 +157,28 @@ impl<'a> DescriptorJson<'a> {
                 End::Rule(_) => "rule",
             },
             reasons: &descriptor.reasons,
-            rule: descriptor.rule.as_ref().map(RuleJson::of),
+            rule: descriptor
+                .rule
+                .as_ref()
+                .map(|rule| RuleJson::of(rule, descriptor, hits)),
             replaced_by: descriptor
                 .replaced_by
                 .as_ref()
                 .map(|(path, place)| ReplacedJson { path, place }),
             replaces: &descriptor.replaces,
-            counter: descriptor
-                .counter
-                .as_ref()
-                .map(|counter| CounterJson::of(counter, hits)),
+            counter: counter(descriptor, 0, hits),
         }
     }
+}
+
+/// The counter of the limit at this place of the descriptor's list.
+fn counter<'a>(
+    descriptor: &'a DescriptorAnswer<'a>,
+    position: usize,
+    hits: u32,
+) -> Option<CounterJson<'a>> {
+    let counter = descriptor.counters.get(position)?;
+    Some(CounterJson::of(counter, hits))
 }
 
 fn entry((key, value): &(String, String)) -> EntryJson<'_> {
@@ -187,17 +198,21 @@ impl<'a> CandidateJson<'a> {
 }
 
 impl<'a> FurtherJson<'a> {
-    fn of(rule: &'a Rule) -> Self {
+    fn of(rule: &'a Rule, counter: Option<CounterJson<'a>>) -> Self {
         Self {
             limit: LimitJson::of(rule),
             line: rule.origin.line,
+            counter,
         }
     }
 }
 
 impl<'a> RuleJson<'a> {
-    fn of(found: &'a RuleAnswer) -> Self {
+    fn of(found: &'a RuleAnswer, descriptor: &'a DescriptorAnswer<'a>, hits: u32) -> Self {
         let rule = &found.rule;
+        let further = found.further.iter().zip(1..);
+        let further = further
+            .map(|(rule, position)| FurtherJson::of(rule, counter(descriptor, position, hits)));
         Self {
             path: &found.path,
             statistics: &found.statistics,
@@ -210,7 +225,7 @@ impl<'a> RuleJson<'a> {
             detailed_metric: rule.detailed_metric,
             file: &rule.origin.file,
             line: rule.origin.line,
-            further: found.further.iter().map(FurtherJson::of).collect(),
+            further: further.collect(),
         }
     }
 }
@@ -229,11 +244,11 @@ impl<'a> CounterJson<'a> {
             limit: counter.limit,
             live: counter.live.as_ref().map(|live| LiveJson {
                 fingerprint: live.fingerprint.to_string(),
-                window_start_unix_s: live.window_start_s,
-                local: live.local,
-                remote: live.remote,
-                remaining: counter.remaining(),
-                reset_s: live.reset_s,
+                window_start_unix_s: live.standing.window.start_s(),
+                local: live.standing.local,
+                remote: live.standing.remote,
+                remaining: live.standing.remaining(),
+                reset_s: live.standing.reset_s,
             }),
             over: counter.is_over_after(hits),
         }

@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use hivemind_shared::rules::{RuleLimit, Verdict};
+use hivemind_shared::decision::Standing;
+use hivemind_shared::rules::{Algorithm, RuleLimit, Verdict};
 use hivemind_shared::yaml::printable;
 
 use super::answer::{Answer, CandidateAnswer, DescriptorAnswer, RuleAnswer, StepAnswer};
@@ -129,8 +130,17 @@ fn write_result(
     for other in &descriptor.replaces {
         line("replaces", format!("the limit of {other}"));
     }
-    if let Some(counter) = &descriptor.counter {
-        counter_lines(counter, hits, found, &mut line);
+    for (position, counter) in descriptor.counters.iter().enumerate() {
+        line("counter", counter_text(counter));
+        if position == 0 {
+            line("statistics", harmless(&found.statistics));
+        }
+        if let Some(live) = &counter.live {
+            live_lines(counter, &live.standing, &mut line);
+        }
+    }
+    if !descriptor.counters.is_empty() {
+        line("now", consequence(&descriptor.counters, hits, found));
     } else if rule.limit == RuleLimit::Unlimited {
         line(
             "counter",
@@ -140,12 +150,7 @@ fn write_result(
     lines.write(out)
 }
 
-fn counter_lines(
-    counter: &CounterState,
-    hits: u32,
-    found: &RuleAnswer,
-    line: &mut impl FnMut(&str, String),
-) {
+fn counter_text(counter: &CounterState) -> String {
     let entries: Vec<String> = counter
         .entries
         .iter()
@@ -158,43 +163,45 @@ fn counter_lines(
             format!("{}{note}", entry_text(key, value))
         })
         .collect();
+    format!("{} per {}", entries.join(", "), counter.period)
+}
+
+fn live_lines(counter: &CounterState, standing: &Standing, line: &mut impl FnMut(&str, String)) {
+    let Standing {
+        window,
+        local,
+        remote,
+        reset_s,
+        ..
+    } = standing;
     line(
-        "counter",
-        format!("{} per {}", entries.join(", "), counter.period),
+        "counted",
+        format!(
+            "{local} here, {remote} at peers, {} of {} remaining",
+            standing.remaining(),
+            counter.limit
+        ),
     );
-    line("statistics", harmless(&found.statistics));
-    if let Some(live) = &counter.live {
-        line(
-            "counted",
-            format!(
-                "{} here, {} at peers, {} of {} remaining",
-                live.local,
-                live.remote,
-                counter.remaining(),
-                counter.limit
-            ),
-        );
-        line(
+    match (counter.algorithm, reset_s) {
+        (Algorithm::TokenBucket { .. }, 0) => line("bucket", "full".to_owned()),
+        (Algorithm::TokenBucket { .. }, _) => line("bucket", format!("full in {reset_s} s")),
+        (Algorithm::FixedWindow | Algorithm::SlidingWindow, _) => line(
             "window",
-            format!(
-                "since {}, resets in {} s",
-                utc(live.window_start_s),
-                live.reset_s
-            ),
-        );
+            format!("since {}, ends in {reset_s} s", utc(window.start_s())),
+        ),
     }
-    line("now", consequence(counter, hits, found));
 }
 
 /// What would become of the request.
-fn consequence(counter: &CounterState, hits: u32, found: &RuleAnswer) -> String {
-    let what = match (hits, &counter.live) {
-        (0, Some(_)) => "a call that only reads".to_owned(),
-        (0, None) => "a call that only reads, on an empty counter,".to_owned(),
-        (_, Some(_)) => count(hits as usize, "more hit"),
-        (_, None) => format!("{} on an empty counter", count(hits as usize, "hit")),
+fn consequence(counters: &[CounterState], hits: u32, found: &RuleAnswer) -> String {
+    let is_live = counters.iter().any(|counter| counter.live.is_some());
+    let what = match (hits, is_live) {
+        (0, true) => "a call that only reads".to_owned(),
+        (0, false) => "a call that only reads, on an empty counter,".to_owned(),
+        (_, true) => count(hits as usize, "more hit"),
+        (_, false) => format!("{} on an empty counter", count(hits as usize, "hit")),
     };
-    let over = counter.is_over_after(hits);
+    let over = counters.iter().any(|counter| counter.is_over_after(hits));
     match (over, found.rule.shadow_mode, found.rule.quota_mode) {
         (false, ..) => format!("{what} would pass"),
         (true, true, _) => {

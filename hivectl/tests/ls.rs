@@ -156,7 +156,7 @@ fn what_peers_counted_is_shown_apart_and_counts_toward_the_limit() {
 }
 
 #[test]
-fn domain_and_top_leave_counters_out_and_the_total_stays() {
+fn domain_prefix_and_top_leave_counters_out_and_the_total_stays() {
     let place = Place::new();
     let _region = busy(&place);
     let inner = place
@@ -168,6 +168,11 @@ fn domain_and_top_leave_counters_out_and_the_total_stays() {
         .json();
     assert_eq!(descriptors(&top), ["banned", "bob"]);
     assert_eq!(top["live_counters"], 6);
+    let begin_with_b = place
+        .hivectl(&["ls", "--json", AT_NOW, "--prefix=user=b"])
+        .json();
+    assert_eq!(descriptors(&begin_with_b), ["banned", "bob", "batch"]);
+    assert_eq!(begin_with_b["live_counters"], 6);
     let none = place
         .hivectl(&["ls", "--json", AT_NOW, "--domain", "nowhere"])
         .json();

@@ -28,7 +28,7 @@ use crate::text;
 pub(crate) struct Options {
     /// The domain
     domain: String,
-    /// The descriptor, as requests have it; `\\,` is a comma in a value
+    /// The descriptor, as requests have it; `\,` is a comma in a value
     #[arg(value_name = "KEY=VALUE[,KEY=VALUE…]")]
     descriptor: DescriptorArgument,
     /// Only show what would be reset

@@ -62,7 +62,14 @@ fn the_admin_port_shows_the_settings_and_the_rules_with_their_origin() {
 #[test]
 fn what_operators_see_is_not_on_the_public_port() {
     let meshd = Site::new(RULES).start();
-    for path in ["/config", "/rules", "/rules/status", "/peers", "/workers"] {
+    for path in [
+        "/config",
+        "/rules",
+        "/rlconfig",
+        "/rules/status",
+        "/peers",
+        "/workers",
+    ] {
         assert_eq!(meshd.http(path).0, 404, "{path}");
     }
 }

@@ -3,6 +3,7 @@
 //! * `GET /` this list
 //! * `GET /config` the settings in force, and where each comes from
 //! * `GET /rules` the rules in force, and where each is written
+//! * `GET /rlconfig` the rules in force, as envoyproxy/ratelimit lists them
 //! * `GET /rules/status` when rules were loaded, and what came of the last attempt
 //! * `GET /peers` how the mesh is, and who is in it
 //! * `GET /metrics` numbers for Prometheus
@@ -17,24 +18,28 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::routing::get;
 use axum::{Json, Router};
-use hivemind_shared::rules::{RuleLimit, RuleSet};
 use serde::Serialize;
 
 use super::counters::{self, Counters};
 use super::metrics::{self, Metrics};
 use super::peers;
 use super::reset::{self, Resets};
+use super::rule_lists;
 use super::workers::Workers;
 use crate::rules_source::{RulesState, RulesStatus};
 
 /// The endpoints with what each is for, as `/` shows them.
-const ENDPOINTS: [(&str, &str); 9] = [
+const ENDPOINTS: [(&str, &str); 10] = [
     ("/", "this list"),
     (
         "/config",
         "the settings in force, and where each comes from",
     ),
     ("/rules", "the rules in force, and where each is written"),
+    (
+        "/rlconfig",
+        "the rules in force, as envoyproxy/ratelimit lists them",
+    ),
     (
         "/rules/status",
         "when rules were loaded, and what came of the last attempt",
@@ -79,7 +84,15 @@ pub fn router(admin: Admin) -> Router {
         )
         .route(
             "/rules",
-            get(|State(admin): State<Admin>| async move { rules(&admin.rules.rules()) }),
+            get(|State(admin): State<Admin>| async move {
+                rule_lists::readable(&admin.rules.rules())
+            }),
+        )
+        .route(
+            "/rlconfig",
+            get(|State(admin): State<Admin>| async move {
+                rule_lists::of_the_reference(&admin.rules.rules())
+            }),
         )
         .route("/rules/status", get(rules_status))
         .route(
@@ -100,40 +113,6 @@ fn endpoints() -> String {
     for (path, what) in ENDPOINTS {
         // Writing to a string cannot fail.
         let _ = writeln!(out, "{path:15} {what}");
-    }
-    out
-}
-
-/// One line a rule: its place, its limit, its flags, and where it is written.
-fn rules(rules: &RuleSet) -> String {
-    let mut out = String::new();
-    for (id, rule) in rules.rules() {
-        let _ = write!(out, "{}: ", rules.path(id));
-        let _ = match rule.limit {
-            RuleLimit::Limited {
-                requests_per_unit,
-                period,
-            } => {
-                write!(out, "{requests_per_unit} per {period}")
-            }
-            RuleLimit::Unlimited => write!(out, "unlimited"),
-        };
-        if !rule.name.is_empty() {
-            let _ = write!(out, ", name {}", rule.name);
-        }
-        if !rule.replaces.is_empty() {
-            let _ = write!(out, ", replaces {}", rule.replaces.join(" "));
-        }
-        for (is_set, word) in [
-            (rule.shadow_mode, "shadow_mode"),
-            (rule.quota_mode, "quota_mode"),
-            (rule.detailed_metric, "detailed_metric"),
-        ] {
-            if is_set {
-                let _ = write!(out, ", {word}");
-            }
-        }
-        let _ = writeln!(out, " ({})", rule.origin);
     }
     out
 }

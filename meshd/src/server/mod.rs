@@ -19,6 +19,7 @@ mod rate_limit;
 mod reflection;
 pub mod reset;
 mod response_headers;
+mod rule_lists;
 pub mod tls;
 pub mod workers;
 

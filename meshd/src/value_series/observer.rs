@@ -14,9 +14,11 @@ use hivemind_shared::table::words::Life;
 use super::growth::{Growth, Mark};
 use super::series::{Name, Series, SeriesTable};
 
-/// Looks after which a slot that could not be read is forgotten. It may be unreadable for a moment while it
-/// changes; if it were forgotten then, its hits would be added once more.
-const UNREAD_LOOKS_MAX: u64 = 40;
+/// Every so many looks nothing is left out. Others leave slots alone that nobody has counted in.
+const THOROUGH_EVERY: u64 = 40;
+
+/// How far behind the time of its hit a slot's time of last use may be.
+const USE_LAG_S: u64 = 2;
 
 /// Why hits are in no series.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +57,8 @@ pub(super) struct Observer {
     series: SeriesTable,
     dropped: DroppedHits,
     looks: u64,
+    /// When the last look was, Unix seconds.
+    looked_s: u64,
 }
 
 /// What is known of one slot.
@@ -65,7 +69,7 @@ struct Known {
     mark: Mark,
     /// Its rule and series, once it has hits in one.
     series: Option<(RuleId, Arc<Name>)>,
-    /// Number of the look it was last read in.
+    /// Number of the look that it was last read in.
     look: u64,
 }
 
@@ -95,6 +99,7 @@ impl Observer {
             series: SeriesTable::new(series_max),
             dropped: DroppedHits::default(),
             looks: 0,
+            looked_s: 0,
         }
     }
 
@@ -117,8 +122,15 @@ impl Observer {
             return;
         }
         self.looks += 1;
+        let is_thorough = is_first || self.looks.is_multiple_of(THOROUGH_EVERY);
+        let idle_before_s = self.looked_s.min(now_s).saturating_sub(USE_LAG_S);
+        self.looked_s = now_s;
         for (slot, reading) in region.readings() {
-            let is_wanted = self.wanted.contains(&reading.rule);
+            if !is_thorough && u64::from(reading.last_use_s) < idle_before_s {
+                continue;
+            }
+            let rule = reading.rule_stats_index();
+            let is_wanted = rule.is_some_and(|rule| self.wanted.contains(&rule));
             let known = match self.slots.entry(slot) {
                 Place::Occupied(known) => {
                     let known = known.into_mut();
@@ -137,9 +149,12 @@ impl Observer {
                 Place::Vacant(_) => continue,
             };
             known.look = self.looks;
-            // A request that brought its own limit has the last word at times: what grew is added when
-            // the rule has it again.
             if !is_wanted {
+                // A request that brought its own limit has the last word at times: what grew is added when
+                // the rule has it again. What grew under another rule is not.
+                if rule.is_some() {
+                    known.mark.advance(&reading);
+                }
                 continue;
             }
             for growth in known.mark.advance(&reading).into_iter().flatten() {
@@ -153,9 +168,13 @@ impl Observer {
                 }
             }
         }
-        let looks = self.looks;
-        self.slots
-            .retain(|_, known| looks - known.look <= UNREAD_LOOKS_MAX);
+        if is_thorough {
+            // A slot may be unreadable for a moment while it changes. If it were forgotten for that, its
+            // hits would be added once more: it has to be gone twice.
+            let looks = self.looks;
+            self.slots
+                .retain(|_, known| looks - known.look <= THOROUGH_EVERY);
+        }
     }
 
     /// Makes ready for this region and these rules; whether either is new.

@@ -272,6 +272,19 @@ fn what_was_counted_before_anybody_looked_is_nobodys_growth() {
     assert_eq!(lab.hits(), [named("user_ada", 4), named("user_lin", 1)]);
     lab.publish(&PER_USER.replace("user", "other"));
     assert_eq!(lab.hits(), []);
+    // While the rule wants no series and another one does, nothing is put by for it.
+    let other = PER_USER.replace("user", "other");
+    let plain = PER_USER.replace("value_to_metric: true", "");
+    let rule = |yaml: &str| yaml.split_once("descriptors:\n").unwrap().1.to_owned();
+    lab.publish(&format!("{PER_USER}{}", rule(&other)));
+    lab.ask(&[("user", "ada")], 1);
+    assert_eq!(lab.hits(), [named("user_ada", 1)]);
+    lab.publish(&format!("{plain}{}", rule(&other)));
+    lab.ask(&[("user", "ada")], 7);
+    assert_eq!(lab.hits(), []);
+    lab.publish(&format!("{PER_USER}{}", rule(&other)));
+    lab.ask(&[("user", "ada")], 1);
+    assert_eq!(lab.hits(), [named("user_ada", 1)]);
 }
 
 #[test]

@@ -282,8 +282,7 @@ impl RegionView {
                 local,
                 remote,
                 label: labels::read(self.label_words(index), reading.life),
-                rule_stats_index: (reading.rule != crate::decision::NO_RULE)
-                    .then_some(reading.rule),
+                rule_stats_index: reading.rule_stats_index(),
                 last_use_s: reading.last_use_s,
             })
         })

@@ -154,6 +154,11 @@ impl SlotReading {
     pub fn total_in(&self, window: u32) -> u64 {
         u64::from(self.local_in(window)).saturating_add_signed(self.remote_in(window))
     }
+
+    /// Statistics index of the rule that decided last; `None` when the request brought its own limit.
+    pub fn rule_stats_index(&self) -> Option<u32> {
+        (self.rule != crate::decision::NO_RULE).then_some(self.rule)
+    }
 }
 
 /// The slots of a region, or of a test.

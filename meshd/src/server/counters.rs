@@ -14,6 +14,7 @@ use hivemind_shared::clock::{Clock, CoarseClock};
 use hivemind_shared::listing::{Listing, ListingJson, Wanted};
 use serde::Deserialize;
 
+use super::one_at_a_time::OneAtATime;
 use crate::region_owner::RegionOwner;
 
 /// Counters that are listed when nobody says how many.
@@ -29,6 +30,8 @@ pub struct Counters {
     pub owner: Arc<RegionOwner>,
     /// Where it is.
     pub path: PathBuf,
+    /// A listing looks at every slot.
+    pub listings: OneAtATime,
 }
 
 /// Which counters are asked for.
@@ -59,8 +62,8 @@ async fn list(
     if top > TOP_MAX {
         return wrong("that is too large a number for top");
     }
-    // On another thread: it looks at every slot.
-    let listed = tokio::task::spawn_blocking(move || {
+    let listings = counters.listings.clone();
+    let listed = listings.answer(move || {
         let region = counters.owner.region();
         let wanted = Wanted {
             domain: question.domain.as_deref(),
@@ -71,7 +74,7 @@ async fn list(
         serde_json::to_string(&ListingJson::of(&listing, &region, &counters.path))
     });
     match listed.await {
-        Ok(Ok(json)) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
+        Some(Ok(json)) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
         // It ends with the runtime alone, and a listing is always JSON.
         _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

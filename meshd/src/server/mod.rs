@@ -14,6 +14,7 @@ pub mod http_port;
 mod json;
 pub mod listen;
 pub mod metrics;
+pub mod one_at_a_time;
 mod peers;
 mod rate_limit;
 mod reflection;

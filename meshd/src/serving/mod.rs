@@ -27,6 +27,7 @@ use crate::server::counters::Counters;
 use crate::server::health::State;
 use crate::server::listen::{SocketFile, UnixSocket};
 use crate::server::metrics::{self, Metrics};
+use crate::server::one_at_a_time::OneAtATime;
 use crate::server::reset::Resets;
 use crate::server::workers::Workers;
 use crate::server::{Extras, RateLimit, Reflection, Services, admin, grpc_health, http, http_port};
@@ -96,6 +97,7 @@ pub(crate) fn serve(
             mesh: parts.mesh.as_ref().map(MeshService::handle),
             calls: Arc::clone(&calls),
             tls: parts.tls.clone(),
+            scrapes: OneAtATime::default(),
         };
         let endpoints = Admin {
             config: print(loaded).into(),
@@ -104,6 +106,7 @@ pub(crate) fn serve(
             counters: Counters {
                 owner: Arc::clone(&parts.owner),
                 path: loaded.config.region.path.clone(),
+                listings: OneAtATime::default(),
             },
             resets: Resets {
                 is_on: loaded.config.admin.reset,

@@ -28,7 +28,7 @@ pub struct Standing {
 
 impl Standing {
     /// How the limit of `rule` stands for the key with this fingerprint, at a time; `None` of a rule that
-    /// counts nothing. Looks at every slot.
+    /// counts nothing.
     pub fn of(
         view: &RegionView,
         fingerprint: Fingerprint,

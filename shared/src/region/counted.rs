@@ -19,11 +19,12 @@ pub(crate) struct Counted {
 }
 
 impl RegionView {
-    /// What is counted for a key in a window. Looks at every slot.
+    /// What is counted for a key in a window.
     pub(crate) fn counted(&self, key: &Key, window: Window) -> Counted {
         let found = self.table().and_then(|table| {
-            let mut slots = (0..table.slot_count()).filter_map(|at| Some((at, table.read(at)?)));
-            slots.find(|(_, reading)| reading.key == *key)
+            let slot = table.place(key)?.index;
+            let reading = table.read(slot)?;
+            (reading.key == *key).then_some((slot, reading))
         });
         let mut counted = Counted {
             tally: Tally {

@@ -51,7 +51,7 @@ pub const DEFAULT_PATH: &str = "/dev/shm/hivemind.region";
 pub const FORGIVEN_ID: u64 = 0;
 
 /// Changes of a remembered word that others may foil in a row before it is left as they want it. Each of
-/// them raised it, so what is left out is little.
+/// them raised it, but for a reset, so what is left out is little.
 const REMEMBER_ATTEMPTS_MAX: u32 = 1_000;
 
 /// How to make a region.

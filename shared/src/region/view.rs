@@ -17,7 +17,7 @@ use crate::fingerprint::{Fingerprint, KeyHasher};
 use crate::rules::RuleSet;
 use crate::sync::{AtomicWord, Ordering};
 use crate::table::words::Life;
-use crate::table::{Key, Slot, SlotReading, Table};
+use crate::table::{Slot, SlotReading, Table};
 use crate::window::{Period, Window};
 
 /// Which file a mapping is of, however it is named by now.
@@ -298,13 +298,6 @@ impl RegionView {
     /// from a peer.
     pub fn label(&self, slot: usize, life: Life) -> Option<Label> {
         labels::read(self.label_words(slot), life)
-    }
-
-    /// The counter of a key in the window of a time; `None` when nothing is counted in it. Looks at every
-    /// slot: for tools.
-    pub fn counter(&self, key: &Key, now_s: u64) -> Option<Counter> {
-        self.counters(now_s)
-            .find(|counter| counter.fingerprint == key.fingerprint && counter.period == key.period)
     }
 
     /// Makes the fingerprints of this region's keys.

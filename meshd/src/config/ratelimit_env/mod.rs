@@ -29,6 +29,7 @@ pub(super) fn read(environment: &[(OsString, OsString)], wanted: Option<bool>) -
     let variables = Variables::of(environment);
     let mut layer = EnvironmentLayer::default();
     if is_wanted(&variables, wanted, &mut layer) {
+        refuse_unreadable(&variables, &mut layer);
         read_equals(&variables, &mut layer);
         read_combined(&variables, &mut layer);
         name_those_without_effect(&variables, &mut layer);
@@ -44,6 +45,11 @@ fn is_wanted(
 ) -> bool {
     if let Some(wanted) = wanted {
         return wanted;
+    }
+    if variables.unreadable.contains(&SWITCH) {
+        let problem = Problem::with_file(SWITCH, "the value is not UTF-8");
+        layer.problems.push(problem);
+        return false;
     }
     if let Some(text) = variables.get(SWITCH) {
         return boolean(text).unwrap_or_else(|| {
@@ -64,14 +70,17 @@ fn is_wanted(
     sign.is_some()
 }
 
+/// Values of known variables that cannot be read.
+fn refuse_unreadable(variables: &Variables<'_>, layer: &mut EnvironmentLayer) {
+    let known = variables.unreadable.iter().filter(|name| has_equal(name));
+    let problems = known.map(|name| Problem::with_file(*name, "the value is not UTF-8"));
+    layer.problems.extend(problems);
+}
+
 /// Variables that are one of our keys each.
 fn read_equals(variables: &Variables<'_>, layer: &mut EnvironmentLayer) {
     for equal in &EQUALS {
         let Equal { variable, key, .. } = *equal;
-        if variables.unreadable.contains(&variable) {
-            let problem = Problem::with_file(variable, "the value is not UTF-8");
-            layer.problems.push(problem);
-        }
         let Some(text) = variables.get(variable) else {
             continue;
         };

@@ -278,6 +278,24 @@ fn everything_that_is_wrong_is_said_at_once() {
 }
 
 #[test]
+fn values_that_are_not_utf_8_are_problems() {
+    use std::os::unix::ffi::OsStringExt;
+
+    for (name, also) in [
+        ("GRPC_PORT", None),
+        ("RUNTIME_ROOT", None),
+        (SWITCH, Some("PORT")),
+    ] {
+        let mut environment = vec![(name.into(), OsString::from_vec(vec![0xff]))];
+        environment.extend(also.map(|also| (also.into(), "1".into())));
+        let wanted = (name != SWITCH).then_some(true);
+        let layer = read(&environment, wanted);
+        assert_eq!(layer.problems.len(), 1, "{name}");
+        assert!(layer.assignments.is_empty(), "{name}");
+    }
+}
+
+#[test]
 fn files_for_tls_mean_nothing_while_it_is_off() {
     let loaded = load_with(
         Some(true),

@@ -35,6 +35,7 @@ use crate::region_owner::RegionOwner;
 use crate::rules_source::xds::XdsStatus;
 use crate::rules_source::{Loads, RulesState};
 use crate::server::calls::Calls;
+use crate::server::one_at_a_time::OneAtATime;
 use crate::server::tls::Tls;
 use crate::value_series::{Shown, ValueSeries};
 
@@ -61,6 +62,8 @@ pub struct Metrics {
     pub calls: Arc<Calls>,
     /// TLS on the gRPC port; none when it is off.
     pub tls: Option<Arc<Tls>>,
+    /// With many series a scrape is large.
+    pub scrapes: OneAtATime,
 }
 
 /// The endpoint.
@@ -92,12 +95,12 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
         calls: metrics.calls,
         tls: metrics.tls,
     };
-    let rendered = tokio::task::spawn_blocking(move || {
-        let values = metrics.values.map(|values| values.show());
+    let values = metrics.values;
+    let rendered = metrics.scrapes.answer(move || {
+        let values = values.map(|values| values.show());
         let scrape = Scrape { values, ..scrape };
         render(scrape, wants_open_metrics)
     });
-    // Calls are accepted beside this: with many series it takes its time.
     match rendered.await.unwrap_or(Err(fmt::Error)) {
         Ok(text) => {
             let media_type = if wants_open_metrics {
@@ -167,10 +170,12 @@ impl Collector for Scrape {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::value_series::{Name, Series};
     use hivemind_mesh::status::{
         CauseCount, KindTraffic, PeerState, PeerStatus, ProbeStatus, RuleOvershoot,
     };
     use hivemind_shared::region::RegionOptions;
+    use hivemind_shared::region::RuleStats;
     use std::collections::BTreeSet;
 
     fn peer(number: u16, state: PeerState) -> PeerStatus {
@@ -263,6 +268,32 @@ mod tests {
         );
         let text = rendered(None, false);
         assert!(!text.contains("ratelimit_service"), "{text}");
+    }
+
+    #[test]
+    fn series_by_value_that_look_alike_add_up() {
+        let series = |levels: [&str; 2], hits| Series {
+            name: Arc::new(Name {
+                domain: "d".to_owned(),
+                rule: "d.a.b".to_owned(),
+                levels: levels.map(str::to_owned).to_vec(),
+            }),
+            stats: RuleStats {
+                total_hits: hits,
+                ..RuleStats::default()
+            },
+            has_refused: true,
+        };
+        let mut scrape = scrape(None);
+        scrape.values = Some(Shown {
+            series: vec![series(["a_1", "b_2.b_3"], 4), series(["a_1.b_2", "b_3"], 5)],
+            ..Shown::default()
+        });
+        let text = render(scrape, false).unwrap();
+        let name = "hivemind_rule_value_hits_total{";
+        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(name)).collect();
+        let labels = "domain=\"d\",rule=\"d.a.b\",descriptor=\"a_1.b_2.b_3\"";
+        assert_eq!(lines, [format!("{name}{labels}}} 9")]);
     }
 
     fn scrape(status: Option<Status>) -> Scrape {

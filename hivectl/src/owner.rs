@@ -56,10 +56,22 @@ fn presence(pid: u64) -> Presence {
     };
     // Asks whether a signal could be sent; sends none.
     match test_kill_process(process) {
+        Ok(()) | Err(Errno::PERM) if has_ended(pid) => Presence::NotFound,
         Ok(()) | Err(Errno::PERM) => Presence::Running(name(pid)),
         Err(Errno::SRCH) => Presence::NotFound,
         Err(_) => Presence::Unknown,
     }
+}
+
+/// Whether the process has ended and only its number is there still, until its parent takes note.
+fn has_ended(pid: u64) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    // The name before the state is in parentheses, and may have some itself.
+    let state = status.ok().and_then(|status| {
+        let (_, rest) = status.rsplit_once(") ")?;
+        rest.chars().next()
+    });
+    matches!(state, Some('Z' | 'X'))
 }
 
 fn name(pid: u64) -> Option<String> {
@@ -75,6 +87,18 @@ mod tests {
     fn a_running_process_is_found_with_its_name() {
         let owner = Owner::look_for(std::process::id().into());
         assert!(matches!(owner.presence, Presence::Running(Some(_))));
+    }
+
+    #[test]
+    fn a_process_that_has_ended_is_not_there_though_nobody_waited_for_it() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id().into();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while presence(pid) != Presence::NotFound {
+            assert!(std::time::Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+        child.wait().unwrap();
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl Default for StopSwitch {
 }
 
 impl StopSignal {
+    /// Whether the stop has come as far as `phase`.
+    pub fn has_reached(&self, phase: Phase) -> bool {
+        *self.0.borrow() >= phase
+    }
+
     /// Waits until the stop has come as far as `phase`.
     pub async fn reached(&mut self, phase: Phase) {
         // An error means that the switch is gone, and with it the daemon: that is the end as well.

@@ -39,6 +39,7 @@ async fn clients_notice_nothing_of_many_restarts_and_every_hit_is_counted_once()
     crowd.add_brief(endpoint(ports.grpc));
     crowd.add_brief(unix_endpoint(&site));
     crowd.add_http(ports.http);
+    crowd.add_lasting_http(ports.http);
     crowd.await_calls();
     for run in 1..=6 {
         meshd = replace(&site, meshd, &format!("log-{run}"), &arguments);

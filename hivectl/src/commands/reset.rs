@@ -123,7 +123,7 @@ fn refusal(answer: &Answer) -> Failure {
     let Ok(Refusal { error, message }) = answer.read() else {
         return answer.of_a_foreigner("/reset").into();
     };
-    let (address, message) = (answer.address.clone(), printable(&message));
+    let (address, message) = (answer.address.clone(), text::harmless(&message));
     Failure::Reset(match error.as_str() {
         "off" => RefusedReset::Off { address, message },
         "nothing_counted" => RefusedReset::NothingCounted { message },

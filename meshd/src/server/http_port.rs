@@ -6,6 +6,10 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::connect_info::Connected;
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -27,6 +31,17 @@ pub async fn serve(listener: TcpListener, router: Router, left: StopSignal) {
         listener: Some(listener),
         left: left.clone(),
     };
+    let answering = left.clone();
+    let router = router.layer(map_response(move |response: Response| {
+        let leaves = answering.has_reached(Phase::Draining);
+        async move {
+            if leaves {
+                closing_after(response)
+            } else {
+                response
+            }
+        }
+    }));
     let service = router.into_make_service_with_connect_info::<Caller>();
     // It tells no errors.
     let _ = axum::serve(port, service)
@@ -34,6 +49,13 @@ pub async fn serve(listener: TcpListener, router: Router, left: StopSignal) {
         .await;
     // Held so long: whoever waits for the end of all signals waits for the last answer.
     drop(left);
+}
+
+/// Tells the client to ask for more on another connection, before this one closes under a request.
+fn closing_after(mut response: Response) -> Response {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response
 }
 
 /// Where a request comes from.

@@ -1,12 +1,13 @@
 //! Clients of all kinds who call all the time, while one meshd replaces the other.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tonic::transport::Endpoint;
 
+use super::lasting_http::LastingHttp;
 use super::{Client, Meshd, RULES, Site, eventually, exchange, remaining};
 
 pub(crate) const LIMIT: u32 = 1_000_000;
@@ -107,6 +108,19 @@ impl Crowd {
             };
             let (status, answer) = tokio::task::spawn_blocking(call).await.expect("an answer");
             assert_eq!(status, 200, "{answer}");
+        });
+    }
+
+    /// A client that speaks HTTP on one connection for as long as that lasts.
+    pub(crate) fn add_lasting_http(&mut self, port: u16) {
+        let client = Arc::new(Mutex::new(LastingHttp::new(port)));
+        self.add(move || {
+            let client = Arc::clone(&client);
+            async move {
+                let call = move || client.lock().expect("no call failed").post(CALL);
+                let status = tokio::task::spawn_blocking(call).await.expect("an answer");
+                assert_eq!(status, 200);
+            }
         });
     }
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod certificates;
 pub(crate) mod crowd;
+pub(crate) mod lasting_http;
 pub(crate) mod newcomer;
 pub(crate) mod raw_http2;
 

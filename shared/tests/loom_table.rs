@@ -6,9 +6,11 @@
     reason = "a test that cannot go on fails"
 )]
 
+#[path = "support/loom.rs"]
+mod support;
+
 use std::collections::HashMap;
 
-use hivemind_shared::clock::Clock;
 use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::sync::{Ordering, Word};
 use hivemind_shared::table::dirty::Dirty;
@@ -17,60 +19,7 @@ use hivemind_shared::table::{CountError, Key, Put, Slot, SlotReading, Table};
 use hivemind_shared::window::{Period, Unit};
 use loom::sync::Arc;
 use loom::thread;
-
-/// A loom word.
-#[derive(Debug, Default)]
-struct ModelWord(loom::sync::atomic::AtomicU64);
-
-impl Word for ModelWord {
-    fn load(&self, order: Ordering) -> u64 {
-        self.0.load(order)
-    }
-
-    fn store(&self, value: u64, order: Ordering) {
-        self.0.store(value, order);
-    }
-
-    fn compare_exchange(
-        &self,
-        current: u64,
-        new: u64,
-        success: Ordering,
-        failure: Ordering,
-    ) -> Result<u64, u64> {
-        self.0.compare_exchange(current, new, success, failure)
-    }
-
-    fn fetch_or(&self, bits: u64, order: Ordering) -> u64 {
-        self.0.fetch_or(bits, order)
-    }
-
-    fn swap(&self, value: u64, order: Ordering) -> u64 {
-        self.0.swap(value, order)
-    }
-
-    fn fence() {
-        loom::sync::atomic::fence(Ordering::SeqCst);
-    }
-
-    fn order_seq_cst_accesses() {
-        loom::sync::atomic::fence(Ordering::SeqCst);
-    }
-}
-
-/// A clock that always shows the same.
-#[derive(Clone, Copy)]
-struct Fixed(u64);
-
-impl Clock for Fixed {
-    fn now_s(&self) -> u64 {
-        self.0
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.0 * 1_000
-    }
-}
+use support::{Fixed, ModelWord, model};
 
 /// What the daemon does when it hears from peers, in the window of second 200.
 fn put(slots: &[Slot<ModelWord>], key: &Key, remote: i64) -> Result<(), CountError> {
@@ -135,13 +84,6 @@ fn live(slots: &[Slot<ModelWord>]) -> HashMap<Fingerprint, SlotReading> {
         );
     }
     found
-}
-
-fn model(preemptions: usize, body: impl Fn() + Sync + Send + 'static) {
-    let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(preemptions);
-    builder.max_branches = 100_000;
-    builder.check(body);
 }
 
 #[test]

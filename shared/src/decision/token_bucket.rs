@@ -3,7 +3,7 @@
 use super::judge::Judgement;
 use crate::region::Region;
 use crate::table::{Counted, Gate, Tally};
-use crate::token_bucket::{Mark, Memory, PARTS, TokenBucket};
+use crate::token_bucket::{PARTS, TokenBucket};
 
 /// Admits hits only when the bucket has a token for each of them.
 #[derive(Clone, Copy, Debug)]
@@ -25,27 +25,13 @@ impl Gate for BucketGate<'_> {
 }
 
 impl BucketGate<'_> {
-    /// Parts of tokens that the bucket lacks.
-    ///
-    /// Remembers the offset before it says so: a hit that is added afterwards lets nobody take what flowed
-    /// past the bucket before it for tokens that are still there.
+    /// Parts of tokens that the bucket lacks, with what is remembered of it brought up to date.
     fn debt(&self, tally: &Tally) -> u64 {
-        let offset = match tally.slot {
-            None => self.bucket.offset(tally, self.now_ms, None),
-            Some(slot) => self.region.remember(slot, |found| {
-                let offset = self.bucket.offset(tally, self.now_ms, Some(found));
-                let number = tally.window.number();
-                // Whoever comes late from the window before leaves what is remembered of this one alone.
-                let is_news = found.window != number.saturating_add(1)
-                    && (found.window != number || self.bucket.remembered(found.mark) < offset);
-                let memory = Memory {
-                    window: number,
-                    mark: Mark::Offset(offset),
-                };
-                (offset, is_news.then_some(memory))
-            }),
-        };
-        self.bucket.debt(tally, self.now_ms, offset)
+        let memory = tally.slot.and_then(|slot| {
+            let word = self.region.memory_word(slot.index)?;
+            Some((word, slot.life))
+        });
+        self.bucket.debt_by(tally, self.now_ms, memory)
     }
 
     fn full(&self) -> u64 {

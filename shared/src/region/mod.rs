@@ -40,7 +40,7 @@ use crate::sync::{AtomicWord, Ordering};
 use crate::table::dirty::Dirty;
 use crate::table::words::Life;
 use crate::table::{Beside, CountError, Counted, Gate, Key, Place, Put, SlotReading};
-use crate::token_bucket::{Mark, Memory, TIMES};
+use crate::token_bucket::{Mark, Memory, TIMES, remember};
 use crate::window::{Period, Window};
 
 /// Where a region is unless somebody says otherwise.
@@ -49,10 +49,6 @@ pub const DEFAULT_PATH: &str = "/dev/shm/hivemind.region";
 /// The id that no region has: to the mesh, hits that were forgiven are what this actor counted. It comes before
 /// all others, so that in a list by id nobody hears of counts before hearing that they were forgiven.
 pub const FORGIVEN_ID: u64 = 0;
-
-/// Changes of a remembered word that others may foil in a row before it is left as they want it. Each of
-/// them raised it, but for a reset, so what is left out is little.
-const REMEMBER_ATTEMPTS_MAX: u32 = 1_000;
 
 /// How to make a region.
 #[derive(Clone, Debug)]
@@ -322,7 +318,11 @@ impl Region {
             window: window.number(),
             mark: Mark::FullAt(u32::try_from(time).unwrap_or(u32::MAX)),
         };
-        self.remember(slot, |found| ((), (found != full).then_some(full)));
+        if let Some(word) = self.memory_word(slot.index) {
+            remember(word, slot.life, |found| {
+                ((), (found != full).then_some(full))
+            });
+        }
     }
 
     /// Visits every slot that was counted in since the last call.
@@ -351,37 +351,6 @@ impl Region {
         if let Some(cell) = self.stats_cell(stats_index) {
             cell.record(hits);
         }
-    }
-
-    /// Looks at what is remembered of the bucket beside a slot, and lets `change` replace it. `change` is
-    /// told the memory, and again if another thread replaced it meanwhile.
-    pub(crate) fn remember<T>(
-        &self,
-        slot: Place,
-        mut change: impl FnMut(Memory) -> (T, Option<Memory>),
-    ) -> T {
-        let Some(word) = self.memory_word(slot.index) else {
-            return change(Memory::from_word(0, slot.life)).0;
-        };
-        // Acquire, pairs with REMEMBER: whoever saw a count sees what was remembered before it.
-        let mut found = word.load(Ordering::Acquire);
-        for _ in 0..REMEMBER_ATTEMPTS_MAX {
-            let (result, new) = change(Memory::from_word(found, slot.life));
-            let Some(new) = new else {
-                return result;
-            };
-            // REMEMBER. Release, and before the count it belongs to.
-            match word.compare_exchange(
-                found,
-                new.word(slot.life),
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
-                Ok(_) => return result,
-                Err(other) => found = other,
-            }
-        }
-        change(Memory::from_word(found, slot.life)).0
     }
 
     /// The marks of changed slots.

@@ -360,7 +360,7 @@ impl RegionView {
         &self.forgiven
     }
 
-    pub(super) fn memory_word(&self, slot: usize) -> Option<&AtomicWord> {
+    pub(crate) fn memory_word(&self, slot: usize) -> Option<&AtomicWord> {
         self.memories.get(slot)
     }
 

@@ -16,8 +16,10 @@
 //! window has a full bucket.
 
 mod memory;
+mod remember;
 
 pub use memory::{Mark, Memory, TIMES};
+pub use remember::remember;
 
 use std::num::NonZeroU32;
 

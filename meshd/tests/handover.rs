@@ -11,6 +11,7 @@ mod support;
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -121,6 +122,30 @@ async fn a_newcomer_that_cannot_use_the_region_makes_its_own_and_keeps_the_ports
     assert_eq!(meshd.ports.grpc, ports.grpc);
     let region = RegionView::open(&site.path("region")).expect("a region");
     assert_eq!(region.max_keys(), 4_096);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn meshds_that_cannot_see_each_others_processes_hand_over() {
+    let site = Site::new(RULES);
+    // As in two containers.
+    let launch = |log| {
+        let meshd = site.command(&[]);
+        let mut command = Command::new("unshare");
+        command
+            .args(["--map-current-user", "--pid", "--kill-child"])
+            .arg(meshd.get_program())
+            .args(meshd.get_args());
+        let mut meshd = site.launch_command(log, command);
+        meshd.await_ready();
+        meshd
+    };
+    let first = launch("first");
+    let grpc = first.ports.grpc;
+    assert_eq!(admitted(&mut first.client().await, "ada", 2).await, 2);
+    let second = launch("second");
+    assert_eq!(first.wait().code(), Some(0));
+    assert_eq!(second.ports.grpc, grpc);
+    assert_eq!(admitted(&mut second.client().await, "ada", 2).await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -39,8 +39,8 @@ pub struct Household<'a> {
 /// The meshd that serves now.
 #[derive(Debug)]
 pub struct Successor {
-    /// Its process.
-    pub pid: i32,
+    /// Its process, if that can be seen from here.
+    pub pid: Option<i32>,
     /// The Unix sockets it uses of those it was offered: their files are its own now.
     pub kept: Vec<Role>,
 }
@@ -136,7 +136,8 @@ impl Household<'_> {
 /// A newcomer that was let in.
 struct Newcomer {
     socket: UnixStream,
-    pid: i32,
+    /// `None` when it cannot be seen from here.
+    pid: Option<i32>,
 }
 
 impl Newcomer {

@@ -122,7 +122,8 @@ impl Site {
         self.launch_command(log, self.command(arguments))
     }
 
-    fn launch_command(&self, log: &str, mut command: Command) -> Meshd {
+    /// The same with a meshd that was put together.
+    pub(crate) fn launch_command(&self, log: &str, mut command: Command) -> Meshd {
         let ports_file = self.path(&format!("{log}.ports"));
         let _ = fs::remove_file(&ports_file);
         let log = self.path(log);

@@ -116,6 +116,8 @@ fn a_right_that_is_shared_is_never_free_while_it_changes_hands() {
     let place = Place::new();
     let mut first = own(&place);
     let id = first.region().region_id();
+    let admin = Some(([127, 0, 0, 1], 9000).into());
+    first.set_admin_address(admin);
     let shared = first.share_lock().unwrap().unwrap();
     first.let_go();
     assert!(
@@ -131,8 +133,12 @@ fn a_right_that_is_shared_is_never_free_while_it_changes_hands() {
     let (second, opened) = OwnedRegion::open_locked(lock, &small()).unwrap();
     assert_eq!(opened, Opened::Resumed);
     assert_eq!(second.region().region_id(), id);
+    let found = || RegionView::open(&place.region()).unwrap().admin_address();
+    assert_eq!(found(), admin, "it answers until it has handed over");
     drop(second);
-    assert!(RegionLock::take(&place.region(), 0o600).is_ok());
+    let lock = RegionLock::take(&place.region(), 0o600).unwrap();
+    let _ = OwnedRegion::open_locked(lock, &small()).unwrap();
+    assert_eq!(found(), None, "by now nobody does");
     // The one that has left counts on all the same.
     assert!(first.region().is_current(&place.region()));
 }

@@ -18,6 +18,8 @@ const ATTEMPTS_MAX: u32 = 16;
 pub struct RegionLock {
     file: File,
     path: PathBuf,
+    /// Whether another process has it too.
+    is_shared: bool,
 }
 
 impl RegionLock {
@@ -63,7 +65,11 @@ impl RegionLock {
     /// [`OwnError`]: the handle has no lock and somebody else has, or refused by the system.
     pub fn of_shared(handle: OwnedFd, path: &Path) -> Result<Option<Self>, OwnError> {
         // Locking again what is locked through this very handle changes nothing.
-        Self::lock(File::from(handle), path)
+        let lock = Self::lock(File::from(handle), path)?;
+        Ok(lock.map(|lock| Self {
+            is_shared: true,
+            ..lock
+        }))
     }
 
     /// Of a file that was locked already.
@@ -71,6 +77,7 @@ impl RegionLock {
         Self {
             file,
             path: path.to_owned(),
+            is_shared: false,
         }
     }
 
@@ -103,6 +110,11 @@ impl RegionLock {
     /// Where the region is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether another process, which hands over, has the right too.
+    pub(super) const fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     pub(super) const fn file(&self) -> &File {

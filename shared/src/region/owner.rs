@@ -84,6 +84,7 @@ impl OwnedRegion {
         if !fresh {
             refuse_foreign(lock.file(), &path)?;
         }
+        let is_shared = lock.is_shared();
         let resumed = if fresh {
             Err(None)
         } else {
@@ -109,8 +110,10 @@ impl OwnedRegion {
             path,
         };
         owned.sign();
-        // What an earlier run left there is closed by now.
-        owned.set_admin_address(None);
+        // What an earlier run left there is closed by now; one that hands over answers until it has.
+        if !is_shared {
+            owned.set_admin_address(None);
+        }
         Ok((owned, opened))
     }
 

@@ -44,6 +44,8 @@ pub struct RegionOwner {
     options: RegionOptions,
     health: Health,
     decider: Decider,
+    /// Whether it began with the region of an earlier run.
+    is_resumed: bool,
     owned: Mutex<Owned>,
 }
 
@@ -82,7 +84,8 @@ struct Owned {
 
 impl RegionOwner {
     /// Resumes or makes the region, to which `lock` is the right, and publishes the first rules in it;
-    /// without any, those that an earlier run left there stay in force. With a `hash_key`, which the
+    /// without any, those that an earlier run left there stay in force, also in a new region in place of
+    /// its own. With a `hash_key`, which the
     /// hosts of a mesh agree on, a region that has another one is replaced.
     ///
     /// # Errors
@@ -99,14 +102,24 @@ impl RegionOwner {
             hash_key,
             ..RegionOptions::from(config)
         };
-        let (region, published) = open(lock, &options, rules.as_ref())?;
-        let rules = published.or_else(|| left_behind(&region));
+        let left = if rules.is_none() { lock.rules() } else { None };
+        let Opening {
+            mut region,
+            rules,
+            is_resumed,
+        } = open(lock, &options, rules.as_ref())?;
+        let rules = match rules {
+            None if is_resumed => left_behind(&region),
+            None => left.and_then(|left| carry_over(&mut region, &left)),
+            published => published,
+        };
         health.update(|components| components.region = State::Up);
         Ok(Self {
             path: config.path.clone(),
             options,
             health,
             decider: Decider::new(limiter(&region)),
+            is_resumed,
             owned: Mutex::new(Owned {
                 region,
                 rules: rules.map(Arc::new),
@@ -116,6 +129,11 @@ impl RegionOwner {
                 rests: false,
             }),
         })
+    }
+
+    /// Whether it began with the region of an earlier run, its counts and its actor.
+    pub const fn is_resumed(&self) -> bool {
+        self.is_resumed
     }
 
     /// The region as it is now.
@@ -250,7 +268,7 @@ impl RegionOwner {
             .map_err(OpenError::from)
             .and_then(|lock| open(lock, &self.options, owned.rules.as_deref()));
         match made {
-            Ok((region, published)) => {
+            Ok(Opening { region, rules, .. }) => {
                 warn!(path = %self.path.display(), "the region was removed: went on with a new one");
                 self.decider.replace(limiter(&region));
                 region.set_admin_address(owned.admin);
@@ -258,7 +276,7 @@ impl RegionOwner {
                     tell(next_run(&region));
                 }
                 owned.region = region;
-                owned.rules = published.map(Arc::new);
+                owned.rules = rules.map(Arc::new);
                 owned.last_failure = None;
                 self.health
                     .update(|components| components.region = State::Up);
@@ -285,18 +303,27 @@ impl RegionOwner {
     }
 }
 
-/// Opens the region and publishes rules in it, if there are any. Returns them as they are in it.
+/// A region that was opened.
+struct Opening {
+    region: OwnedRegion,
+    /// The rules that were published, as they are in it.
+    rules: Option<RuleSet>,
+    is_resumed: bool,
+}
+
+/// Opens the region and publishes rules in it, if there are any.
 fn open(
     lock: RegionLock,
     options: &RegionOptions,
     rules: Option<&RuleSet>,
-) -> Result<(OwnedRegion, Option<RuleSet>), OpenError> {
+) -> Result<Opening, OpenError> {
     let (mut region, opened) = OwnedRegion::open_locked(lock, options)?;
     let published = rules.map(|rules| region.publish_rules(rules)).transpose()?;
     let generation = region.region().rules_generation();
     region.beat(unix_time_ms());
     let path = region.path().display();
     let max_keys = options.max_keys;
+    let is_resumed = opened == Opened::Resumed;
     match opened {
         Opened::Created => info!(%path, max_keys, generation, "region created"),
         Opened::Resumed => info!(%path, max_keys, generation, "region resumed with its counters"),
@@ -304,7 +331,31 @@ fn open(
             warn!(%path, max_keys, generation, reason, "region replaced: its counters are lost");
         }
     }
-    Ok((region, published.map(|Published { rules, .. }| rules)))
+    Ok(Opening {
+        region,
+        rules: published.map(|Published { rules, .. }| rules),
+        is_resumed,
+    })
+}
+
+/// Puts the rules of the region from before in force in the one that took its place: they are better than
+/// none until the management server sends some.
+fn carry_over(region: &mut OwnedRegion, rules: &RuleSet) -> Option<RuleSet> {
+    match region.publish_rules(rules) {
+        Ok(Published { generation, rules }) => {
+            let count = rules.rules().len();
+            info!(
+                generation,
+                rules = count,
+                "the rules of the region before stay in force"
+            );
+            Some(rules)
+        }
+        Err(failure) => {
+            warn!(%failure, "the rules of the region before do not fit in the new one");
+            None
+        }
+    }
 }
 
 /// The rules of an earlier run, which are in force in the region.

@@ -287,3 +287,36 @@ fn peers_see_no_outage_and_count_nothing_twice() {
         (counted(&first) == calls && counted(&second) == calls).then_some(())
     });
 }
+
+#[test]
+fn a_newcomer_with_a_region_of_its_own_is_ready_when_peers_have_told_their_counts() {
+    let sites = [busy_site(), busy_site()];
+    let mesh = [
+        "--mesh-bind=127.0.0.1:0",
+        // Nobody is given up while it is stopped.
+        "--mesh-preset=wan",
+        "--mesh-snapshot-timeout=600s",
+    ];
+    let first = sites[0].start_with(&mesh);
+    let port = first.ports.mesh.expect("a port");
+    let peer = format!("--mesh-bootstrap-peers=127.0.0.1:{port}");
+    let second = sites[1].start_with(&[&mesh[..], &[&peer]].concat());
+    for meshd in [&first, &second] {
+        eventually("a peer", || (peer_states(meshd) == ["alive"]).then_some(()));
+        eventually("ready", || (meshd.http("/ready").0 == 200).then_some(()));
+    }
+    for _ in 0..5 {
+        assert_eq!(second.json(CALL).0, 200);
+    }
+    eventually("all counts", || (counted(&first) == 5).then_some(()));
+
+    second.signal(Signal::STOP);
+    let larger = [&mesh[..], &["--region-max-keys=4096"]].concat();
+    let next = replace(&sites[0], first, "larger", &larger);
+    let (status, ready) = next.http("/ready");
+    assert_eq!(status, 503, "{ready}");
+    assert!(ready.contains("waiting for a snapshot"), "{ready}");
+    second.signal(Signal::CONT);
+    eventually("ready", || (next.http("/ready").0 == 200).then_some(()));
+    assert_eq!(counted(&next), 5);
+}

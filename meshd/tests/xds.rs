@@ -22,6 +22,7 @@ use serde_json::Value;
 use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 
 use self::control_plane::{ControlPlane, TYPE_URL, per_user, with_unit};
+use self::support::crowd::replace;
 use self::support::{Meshd, Site, admitted, ask, descriptor, eventually, request};
 
 /// Arguments that make meshd follow a server, and come back to it quickly.
@@ -241,6 +242,29 @@ async fn rules_stay_while_the_server_is_away_also_over_a_restart() {
     let (_, body) = ready(&meshd);
     assert_eq!(body["components"]["xds"]["state"], "up", "{body}");
     assert_eq!(body["components"]["rules"]["state"], "up", "{body}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn without_the_server_a_new_region_has_the_rules_of_the_one_it_replaces() {
+    let server = ControlPlane::start();
+    server.set("1", &[per_user(3)]);
+    let site = site();
+    let first = start(&site, server.address, &[]);
+    await_limit(&first, 3);
+    let address = server.address;
+    drop(server);
+
+    // With a meshd that hands over, and without.
+    let arguments = following(address, &["--region-max-keys=2048"]);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let next = replace(&site, first, "next", &arguments);
+    assert!(next.log().contains("region replaced"), "{}", next.log());
+    await_limit(&next, 3);
+    assert_eq!(ready(&next).0, 200);
+    assert_eq!(admitted(&mut next.client().await, "ada", 4).await, 3);
+    assert_eq!(next.stop().code(), Some(0));
+    let last = start(&site, address, &["--region-max-keys=4096"]);
+    assert_eq!(admitted(&mut last.client().await, "ada", 4).await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

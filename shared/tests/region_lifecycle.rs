@@ -137,6 +137,8 @@ fn a_right_that_is_shared_is_never_free_while_it_changes_hands() {
     assert_eq!(found(), admin, "it answers until it has handed over");
     drop(second);
     let lock = RegionLock::take(&place.region(), 0o600).unwrap();
+    let there = first.region().load_rules().unwrap().1;
+    assert_eq!(lock.rules().unwrap().rules().len(), there.rules().len());
     let _ = OwnedRegion::open_locked(lock, &small()).unwrap();
     assert_eq!(found(), None, "by now nobody does");
     // The one that has left counts on all the same.

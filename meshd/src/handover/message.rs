@@ -60,10 +60,28 @@ pub(super) enum Message {
 /// What the owner knows that is in no handle.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Estate {
+    /// The cluster of its mesh; empty when there is no mesh.
+    #[serde(default)]
+    pub cluster: String,
     /// Where its peers are; empty when there is no mesh.
     pub peers: Vec<SocketAddr>,
     /// Whether the mesh was ready: the region has what peers have counted.
     pub is_joined: bool,
+}
+
+impl Estate {
+    /// What is of use to a mesh in `cluster`: in another one there are other peers, and their counts are in
+    /// the region only if it is still the one of before.
+    #[must_use]
+    pub fn of_use_in(self, cluster: &str, is_resumed: bool) -> Self {
+        if self.cluster != cluster {
+            return Self::default();
+        }
+        Self {
+            is_joined: self.is_joined && is_resumed,
+            ..self
+        }
+    }
 }
 
 /// Sends a message with handles.
@@ -185,6 +203,22 @@ mod tests {
             let _ = rustix::net::send(&one, bytes, SendFlags::empty());
             assert!(receive(&two).is_err(), "{}", bytes.len());
         }
+    }
+
+    #[test]
+    fn what_a_mesh_knew_is_of_use_in_its_cluster_and_its_counts_in_its_region() {
+        let estate = Estate {
+            cluster: "edge".to_owned(),
+            peers: vec![([192, 0, 2, 1], 7946).into()],
+            is_joined: true,
+        };
+        assert_eq!(estate.clone().of_use_in("edge", true), estate);
+        let in_a_new_region = Estate {
+            is_joined: false,
+            ..estate.clone()
+        };
+        assert_eq!(estate.clone().of_use_in("edge", false), in_a_new_region);
+        assert_eq!(estate.of_use_in("core", true), Estate::default());
     }
 
     #[test]

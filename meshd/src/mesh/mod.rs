@@ -29,7 +29,7 @@ use self::handle::{Command, Inbox};
 use self::key_file::{KeyReloader, Keys};
 use self::socket::MeshSocket;
 use self::worker::{DeathNotice, Parts, Worker};
-use crate::config::Config;
+use crate::config::{Config, Peer};
 use crate::handover::Estate;
 use crate::region_owner::RegionOwner;
 use crate::rules_source::{Kick, RulesState};
@@ -61,8 +61,8 @@ struct KeyWatch {
 }
 
 impl MeshService {
-    /// Starts the mesh of the owner's region on a bound socket. With what an earlier mesh in this region
-    /// knew, it goes on where that one stopped.
+    /// Starts the mesh of the owner's region on a bound socket. With what an earlier mesh knew, it goes on
+    /// where that one stopped, if it is of the same cluster; in a new region, without its counts.
     ///
     /// # Errors
     ///
@@ -78,8 +78,9 @@ impl MeshService {
     ) -> io::Result<Self> {
         let mesh = &config.mesh;
         let bound = socket.local_address();
+        let before = before.of_use_in(&mesh.cluster, owner.is_resumed());
         let towards = if mesh.advertise.is_none() && bound.ip().is_unspecified() {
-            bootstrap::first_address(&mesh.bootstrap_peers, ADVERTISE_TIMEOUT)
+            some_peer(&mesh.bootstrap_peers, &before)
         } else {
             None
         };
@@ -187,6 +188,13 @@ impl MeshService {
     }
 }
 
+/// Where some peer is. A known one is not looked for: after a hand-over nobody speaks for this host
+/// meanwhile, and peers would take it for dead.
+fn some_peer(bootstrap_peers: &[Peer], before: &Estate) -> Option<SocketAddr> {
+    let known = before.peers.first().copied();
+    known.or_else(|| bootstrap::first_address(bootstrap_peers, ADVERTISE_TIMEOUT))
+}
+
 /// Starts the mesh's own thread.
 fn spawn(
     socket: MeshSocket,
@@ -217,4 +225,25 @@ fn watch_keys(reloader: KeyReloader) -> io::Result<KeyWatch> {
     let (kick, kicks) = mpsc::channel();
     let thread = key_file::start(reloader, kicks)?;
     Ok(KeyWatch { kick, thread })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_that_is_known_is_not_looked_for() {
+        let named = [Peer::Host {
+            host: "192.0.2.1".to_owned(),
+            port: 9,
+        }];
+        let found = some_peer(&named, &Estate::default());
+        assert_eq!(found, Some(([192, 0, 2, 1], 9).into()));
+        let before = Estate {
+            peers: vec![([192, 0, 2, 2], 9).into()],
+            ..Estate::default()
+        };
+        let known = some_peer(&named, &before);
+        assert_eq!(known, before.peers.first().copied());
+    }
 }

@@ -215,6 +215,7 @@ impl Worker {
         let peers = self.mesh.status(now()).peers;
         let there = peers.iter().filter(|peer| peer.state != PeerState::Down);
         Estate {
+            cluster: self.parts.settings.cluster.clone(),
             peers: there
                 .map(|peer| peer.address)
                 .take(HANDED_OVER_PEERS_MAX)

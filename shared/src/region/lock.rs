@@ -3,12 +3,13 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::error::OwnError;
 use super::mapping::Mapping;
 use super::view::{FileIdentity, RegionView};
+use crate::rules::RuleSet;
 
 /// How often to start over when the file was replaced between opening and locking it.
 const ATTEMPTS_MAX: u32 = 16;
@@ -110,6 +111,17 @@ impl RegionLock {
     /// Where the region is.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The rules that are in force in the region there, to put them in force in a new one in its place.
+    /// `None` where there are none, and where the file is of another user, who may have written anything.
+    pub fn rules(&self) -> Option<RuleSet> {
+        let metadata = self.file.metadata().ok()?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return None;
+        }
+        let view = RegionView::of_file(&self.file, &self.path, Mapping::read_only).ok()?;
+        view.load_rules().ok().map(|(_, rules)| rules)
     }
 
     /// Whether another process, which hands over, has the right too.

@@ -50,6 +50,7 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
         door,
         mut predecessor,
     } = predecessor::begin(config)?;
+    let rules = rules.again(config);
     let health = Health::starting();
     let owner = Arc::new(RegionOwner::open(
         lock,

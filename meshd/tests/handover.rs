@@ -148,6 +148,43 @@ async fn meshds_that_cannot_see_each_others_processes_hand_over() {
     assert_eq!(admitted(&mut second.client().await, "ada", 2).await, 1);
 }
 
+#[test]
+fn rules_that_came_into_force_while_a_newcomer_waited_stay() {
+    let site = Site::new(RULES);
+    let first = site.start();
+    // Somebody is at the door, and another one has to wait with the rules it has read.
+    let visitor = Newcomer::knock(&site);
+    let mut next = site.launch("next", &[]);
+    next.await_log("waiting for the meshd that owns the region");
+    site.write("ratelimit.yaml", &RULES.replace("unit: 3", "unit: 5"));
+    first.await_log("rules reloaded");
+    let generation = |meshd: &Meshd| {
+        let (_, status) = meshd.admin("/rules/status");
+        let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+        status["generation"].as_u64().expect("a number")
+    };
+    let before = generation(&first);
+    drop(visitor);
+    next.await_ready();
+    assert_eq!(first.wait().code(), Some(0));
+    let rules = next.admin("/rules").1;
+    assert!(rules.contains("5 per year"), "{rules}");
+    assert_eq!(generation(&next), before + 1);
+
+    // Those that became wrong meanwhile are not taken.
+    let visitor = Newcomer::knock(&site);
+    let mut last = site.launch("last", &[]);
+    last.await_log("waiting for the meshd that owns the region");
+    site.write("ratelimit.yaml", "domain: test\ndescriptors: 5\n");
+    next.await_log("rules rejected");
+    drop(visitor);
+    last.await_ready();
+    assert_eq!(next.wait().code(), Some(0));
+    last.await_log("rules rejected");
+    let rules = last.admin("/rules").1;
+    assert!(rules.contains("5 per year"), "{rules}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn calls_in_flight_finish_and_a_signal_meanwhile_changes_nothing() {
     let site = Site::new(RULES);

@@ -33,6 +33,18 @@ pub enum FirstRules {
 }
 
 impl FirstRules {
+    /// The same as the files say it now, if they are good: while the region was waited for, its owner may
+    /// have brought other rules into force, and they are not to be taken back.
+    #[must_use]
+    pub fn again(self, config: &Config) -> Self {
+        match self {
+            Self::Files(loaded) => {
+                Self::Files(Box::new(loaded.again(&config.rate_limiting.config_path)))
+            }
+            server @ Self::Server(_) => server,
+        }
+    }
+
     /// What is to be published at once.
     pub fn rules(&self) -> Option<&RuleSet> {
         match self {

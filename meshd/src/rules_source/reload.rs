@@ -6,8 +6,9 @@ use std::sync::Arc;
 use hivemind_shared::rules::files::{self, RulesFile};
 use hivemind_shared::rules::{RuleSet, source};
 use hivemind_shared::yaml::{Problem, Problems};
+use tracing::info;
 
-use super::publish::{Publisher, RulesState};
+use super::publish::{Publisher, RulesState, log_problems};
 use crate::region_owner::RegionOwner;
 use crate::server::health::{Health, State};
 
@@ -18,6 +19,23 @@ pub struct LoadedRules {
     pub rules: RuleSet,
     files: Vec<RulesFile>,
     options: source::Options,
+}
+
+impl LoadedRules {
+    /// Those at `path` by now, if they say something else and are good. That others are broken is told by
+    /// the first [`Reloader::reload`].
+    pub(super) fn again(self, path: &Path) -> Self {
+        let (files, problems) = files::read(path);
+        if !problems.is_empty() || files == self.files {
+            return self;
+        }
+        let Ok((loaded, warnings)) = compile(files, self.options) else {
+            return self;
+        };
+        info!("the rules have changed since meshd was started");
+        log_problems(&warnings);
+        loaded
+    }
 }
 
 /// Reads and compiles the rules at `path`; beside them come warnings.

@@ -11,13 +11,13 @@
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::Instant;
 
 use hivemind_shared::region::{Opened, OwnedRegion, RegionLock, RegionOptions, RegionView};
 use rustix::process::Signal;
 use support::crowd::{Crowd, LIMIT, busy_site, counted, endpoint, replace, unix_endpoint};
 use support::newcomer::Newcomer;
-use support::{RULES, Site, admitted, eventually, remaining};
+use support::{PATIENCE, RULES, Site, admitted, eventually, remaining};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_newcomer_that_dies_on_the_way_leaves_everything_as_it_was() {
@@ -110,16 +110,26 @@ async fn a_newcomer_that_dies_with_a_region_of_its_own_is_followed_by_another_on
     assert_eq!(admitted(&mut next.client().await, "ada", 1).await, 0);
 }
 
+/// What a newcomer logs on its way, one after the other; whoever waits for one of them is there at another
+/// moment each time.
+const STEPS: [&str; 4] = [
+    "meshd starts",
+    "waiting for the meshd that owns the region",
+    "region resumed",
+    "meshd is ready",
+];
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn newcomers_killed_at_any_moment_before_they_serve_cost_no_call() {
+async fn newcomers_killed_at_any_moment_cost_no_call() {
     let site = busy_site();
-    let meshd = site.start();
+    let mut meshd = site.start();
     let mut client = meshd.client().await;
     let mut left = LIMIT;
-    for run in 0..12_u64 {
+    for step in STEPS.into_iter().cycle().take(3 * STEPS.len()) {
         let newcomer = site.launch("newcomer", &[]);
-        let until = std::time::Instant::now() + Duration::from_millis(run * 3);
-        while std::time::Instant::now() < until {
+        let deadline = Instant::now() + PATIENCE;
+        while !newcomer.log().contains(step) {
+            assert!(Instant::now() < deadline, "never came to {step}");
             left -= 1;
             assert_eq!(remaining(&mut client, "ada").await, left);
         }
@@ -127,8 +137,10 @@ async fn newcomers_killed_at_any_moment_before_they_serve_cost_no_call() {
         newcomer.kill();
         let log = std::fs::read_to_string(log).expect("a log");
         if log.contains("taken over") {
-            // The machine was quick: this one was the owner, and there is nobody to fall back on.
-            return;
+            // The machine was quick: this one was the owner perhaps, and there is nobody to fall back on.
+            assert_eq!(meshd.stop().code(), Some(0));
+            meshd = site.start();
+            client = meshd.client().await;
         }
         left -= 1;
         assert_eq!(remaining(&mut client, "ada").await, left);
@@ -141,20 +153,22 @@ async fn newcomers_killed_at_any_moment_before_they_serve_cost_no_call() {
 async fn owners_killed_at_any_moment_leave_a_newcomer_that_serves_with_all_counts() {
     let site = busy_site();
     let mut meshd = site.start();
-    for run in 0..12_u32 {
+    let mut made = 0;
+    for step in STEPS.into_iter().cycle().take(3 * STEPS.len()) {
+        made += 1;
         assert_eq!(
             remaining(&mut meshd.client().await, "ada").await,
-            LIMIT - run - 1
+            LIMIT - made
         );
         let mut next = site.launch("next", &[]);
-        // Nothing is waited for: it is another moment each time.
-        std::thread::sleep(Duration::from_millis(u64::from(run) * 2));
+        next.await_log(step);
         meshd.kill();
         next.await_ready();
         meshd = next;
         let region = RegionView::open(&site.path("region")).expect("a region");
         assert_eq!(region.owner_pid(), u64::from(meshd.pid()));
     }
+    assert_eq!(counted(&meshd), made);
     assert_eq!(meshd.stop().code(), Some(0));
     assert!(!site.path("region.handover").exists());
 }

@@ -24,7 +24,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tonic::transport::{Channel, Endpoint};
 
 /// How long anything may take that has to happen.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The rules most tests begin with. The window is long enough not to end within a test.
 pub(crate) const RULES: &str = "domain: test\ndescriptors:\n  - key: user\n    rate_limit:\n      \

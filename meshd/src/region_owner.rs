@@ -230,6 +230,12 @@ impl RegionOwner {
         self.lock().rests
     }
 
+    /// Does something in the region that its owner alone may do; `None` when another meshd is about to own it.
+    pub fn while_owning<T>(&self, work: impl FnOnce(&Region) -> T) -> Option<T> {
+        let owned = self.lock();
+        (!owned.rests).then(|| work(owned.region.region()))
+    }
+
     /// Goes on as the owner, after a [`Self::rest`] that came to nothing: writes again what the other one
     /// may have written meanwhile, and begins another run on the mesh.
     pub fn go_on(&self) {

@@ -63,6 +63,10 @@ impl Mesh {
     pub fn send_all(&mut self, now: Now, counters: &mut impl Counters, out: &mut Outbox) {
         self.sweep(now, counters);
         self.broadcast(now, true, out);
+        // What was forgiven is on its way there.
+        for index in self.up.clone() {
+            self.send_backlog(now, index, out);
+        }
     }
 
     /// Tells everybody goodbye, with the last counts.

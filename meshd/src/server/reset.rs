@@ -1,14 +1,15 @@
 //! `POST /reset` on the admin port: the hits that are counted for a descriptor count no longer, on any host.
 //!
-//! It is off unless `admin.reset` is true, and every use is logged. The body has to be declared as JSON, which
-//! also keeps web pages from having a browser on this host send it.
+//! It is off unless `admin.reset` is true, and every use is logged. No web page can have a browser on this host
+//! send one: browsers say where a POST comes from, and whatever says so is refused.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, State};
-use axum::http::StatusCode;
+use axum::http::header::ORIGIN;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
@@ -25,6 +26,7 @@ use crate::mesh::MeshHandle;
 use crate::region_owner::RegionOwner;
 use crate::rules_source::RulesState;
 use crate::server::http_port::Caller;
+use crate::value_series::ValueSeries;
 
 /// Largest body that is read.
 const BODY_BYTES_MAX: usize = 64 << 10;
@@ -40,6 +42,8 @@ pub struct Resets {
     pub rules: Arc<RulesState>,
     /// Who tells the other hosts; none when they are told nothing.
     pub mesh: Option<MeshHandle>,
+    /// Numbers by request value, which follow the counters; none when there are none.
+    pub values: Option<Arc<ValueSeries>>,
 }
 
 /// Whose hits are to be forgiven.
@@ -97,11 +101,21 @@ enum ResetError {
     )]
     NothingCounted { domain: String, descriptor: String },
     #[error(
-        "this host does not have the counts of its peers yet, and would forgive too few: try again \
-         once /ready says 200"
+        "a browser sends this (it has an Origin): a page could ask for resets behind its reader's back; \
+         use curl or `hivectl reset`"
+    )]
+    Browser,
+    #[error(
+        "this host does not have the counts of its peers yet, and would forgive too few: try again in a \
+         few seconds"
     )]
     NotJoined,
-    #[error("the mesh does not answer: see /ready, and restart meshd if it stays like this")]
+    #[error("another meshd takes this one's place: ask that one in a moment")]
+    HandingOver,
+    #[error(
+        "the mesh does not answer in time, and may still do it: look with `GET /counters` or `hivectl \
+         ls`; see /ready, and restart meshd if it stays like this"
+    )]
     NoAnswer,
     #[error("not all was reset: {0}; try again")]
     Count(#[from] CountError),
@@ -122,6 +136,8 @@ impl ResetError {
             Self::Body(rejection) => (rejection.status(), "body"),
             Self::NoEntries => (StatusCode::BAD_REQUEST, "body"),
             Self::NothingCounted { .. } => (StatusCode::NOT_FOUND, "nothing_counted"),
+            Self::Browser => (StatusCode::FORBIDDEN, "browser"),
+            Self::HandingOver => (StatusCode::SERVICE_UNAVAILABLE, "handing_over"),
             Self::NotJoined => (StatusCode::SERVICE_UNAVAILABLE, "not_joined"),
             Self::NoAnswer => (StatusCode::SERVICE_UNAVAILABLE, "no_answer"),
             Self::Count(_) => (StatusCode::SERVICE_UNAVAILABLE, "contended"),
@@ -163,12 +179,18 @@ async fn how(State(resets): State<Resets>) -> String {
 async fn reset(
     State(resets): State<Resets>,
     ConnectInfo(Caller(caller)): ConnectInfo<Caller>,
+    headers: HeaderMap,
     body: Result<Json<Request>, JsonRejection>,
 ) -> Response {
-    match resets.reset(caller, body).await {
+    let answer = if headers.contains_key(ORIGIN) {
+        Err(ResetError::Browser)
+    } else {
+        resets.reset(caller, body).await
+    };
+    match answer {
         Ok(answer) => Json(answer).into_response(),
         Err(error) => {
-            warn!(%caller, %error, "a reset was refused");
+            warn!(%caller, %error, "a reset was not done");
             error.into_response()
         }
     }
@@ -186,6 +208,9 @@ impl Resets {
         let Json(request) = body?;
         if request.entries.is_empty() {
             return Err(ResetError::NoEntries);
+        }
+        if self.owner.rests() {
+            return Err(ResetError::HandingOver);
         }
         if let Some(mesh) = &self.mesh
             && !mesh.status().await.is_some_and(|status| status.joined)
@@ -219,7 +244,12 @@ impl Resets {
     /// Finds the keys of a descriptor's counters, on another thread: it looks at every slot.
     async fn find(&self, request: Request) -> Result<(Request, Vec<Key>), ResetError> {
         let (region, rules) = (self.owner.region(), self.rules.rules());
+        let values = self.values.clone();
         let found = tokio::task::spawn_blocking(move || {
+            // What is forgiven cannot be told apart any more afterwards.
+            if let Some(values) = values {
+                values.catch_up();
+            }
             let entries = request.entries();
             let domain = request.domain.as_bytes();
             let mut keys = keys_of(&rules, region.hasher(), domain, &entries);
@@ -234,14 +264,25 @@ impl Resets {
 
     async fn forgive(&self, keys: Vec<Key>) -> Result<Vec<Forgiven>, ResetError> {
         if let Some(mesh) = &self.mesh {
-            return mesh.forgive(keys).await.ok_or(ResetError::NoAnswer);
+            let forgiven = mesh.forgive(keys).await;
+            return forgiven.ok_or_else(|| {
+                // The mesh of a meshd that leaves does nothing any more.
+                if self.owner.rests() {
+                    ResetError::HandingOver
+                } else {
+                    ResetError::NoAnswer
+                }
+            });
         }
-        let region = self.owner.region();
-        let mut forgiven = Vec::new();
-        for key in &keys {
-            forgiven.extend(region.forgive(key, &CoarseClock)?);
-        }
-        Ok(forgiven)
+        let forgive = |region: &Region| {
+            let mut forgiven = Vec::new();
+            for key in &keys {
+                forgiven.extend(region.forgive(key, &CoarseClock)?);
+            }
+            Ok(forgiven)
+        };
+        let done = self.owner.while_owning(forgive);
+        done.unwrap_or(Err(ResetError::HandingOver))
     }
 }
 

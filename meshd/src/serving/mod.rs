@@ -113,6 +113,7 @@ pub(crate) fn serve(
                 owner: Arc::clone(&parts.owner),
                 rules: Arc::clone(&parts.rules),
                 mesh: parts.mesh.as_ref().map(MeshService::handle),
+                values: metrics.values.clone(),
             },
             metrics: metrics.clone(),
         };

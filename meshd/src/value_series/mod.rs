@@ -49,7 +49,7 @@ impl ValueSeries {
             owner,
             observer: Mutex::new(Observer::new(series_max)),
         };
-        drop(series.look());
+        series.catch_up();
         series
     }
 
@@ -61,6 +61,11 @@ impl ValueSeries {
             series: observer.series(),
             dropped: observer.dropped(),
         }
+    }
+
+    /// Catches up with the counters.
+    pub fn catch_up(&self) {
+        drop(self.look());
     }
 
     fn look(&self) -> MutexGuard<'_, Observer> {
@@ -82,7 +87,7 @@ pub fn start(series: Arc<ValueSeries>, stop: Receiver<()>) -> io::Result<JoinHan
         .name("values".to_owned())
         .spawn(move || {
             while stop.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                drop(series.look());
+                series.catch_up();
             }
         })
 }

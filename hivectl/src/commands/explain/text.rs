@@ -174,13 +174,15 @@ fn live_lines(counter: &CounterState, standing: &Standing, line: &mut impl FnMut
         reset_s,
         ..
     } = standing;
+    let beside = if *remote < 0 {
+        format!("{} forgiven", remote.unsigned_abs())
+    } else {
+        format!("{remote} at peers")
+    };
+    let (remaining, limit) = (standing.remaining(), counter.limit);
     line(
         "counted",
-        format!(
-            "{local} here, {remote} at peers, {} of {} remaining",
-            standing.remaining(),
-            counter.limit
-        ),
+        format!("{local} here, {beside}, {remaining} of {limit} remaining"),
     );
     match (counter.algorithm, reset_s) {
         (Algorithm::TokenBucket { .. }, 0) => line("bucket", "full".to_owned()),

@@ -70,6 +70,7 @@ fn a_meshd_that_hands_over_resets_nothing() {
             "--mesh-insecure=true",
             "--mesh-bind=127.0.0.1:0",
             "--mesh-bootstrap-peers=127.0.0.1:9",
+            "--mesh-snapshot-timeout=200ms",
         ],
     ] {
         let site = Site::new(RULES);

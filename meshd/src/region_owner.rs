@@ -78,6 +78,9 @@ struct Owned {
     followers: Vec<Follower>,
     /// The last failure to replace a lost region, so that it is logged once.
     last_failure: Option<String>,
+    /// Rules that came while this one rested, for when it goes on: those above are the ones whose places in the
+    /// region are known.
+    waiting: Option<RuleSet>,
     /// Whether another meshd is about to own the region: what owners write there is its own by now.
     rests: bool,
 }
@@ -126,6 +129,7 @@ impl RegionOwner {
                 admin: None,
                 followers: Vec::new(),
                 last_failure: None,
+                waiting: None,
                 rests: false,
             }),
         })
@@ -171,7 +175,7 @@ impl RegionOwner {
         let mut owned = self.lock();
         if owned.rests {
             // Should this process go on as the owner, it publishes them then.
-            owned.rules = Some(Arc::new(rules.clone()));
+            owned.waiting = Some(rules.clone());
             return Ok(owned.region.region().rules_generation());
         }
         let published = owned.region.publish_rules(rules)?;
@@ -243,7 +247,8 @@ impl RegionOwner {
         owned.rests = false;
         owned.region.sign();
         owned.region.set_admin_address(owned.admin);
-        if let Some(rules) = owned.rules.clone() {
+        let waiting = owned.waiting.take().map(Arc::new);
+        if let Some(rules) = waiting.or_else(|| owned.rules.clone()) {
             match owned.region.publish_rules(&rules) {
                 Ok(published) => owned.rules = Some(Arc::new(published.rules)),
                 Err(failure) => {

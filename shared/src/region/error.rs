@@ -47,9 +47,9 @@ pub enum AttachError {
         /// [`super::LAYOUT_VERSION`].
         expected: u64,
     },
-    /// The file is shorter than its own header says.
+    /// The file is shorter than its own header says, or than a header.
     #[error(
-        "the region was cut short: {found_bytes} bytes, its header says {expected_bytes}; restart meshd to replace it"
+        "the file is cut short, or no region: it has {found_bytes} bytes and should have {expected_bytes}; check region.path, or restart meshd to replace it"
     )]
     Truncated {
         /// Length of the file.

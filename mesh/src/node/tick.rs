@@ -59,11 +59,11 @@ impl Mesh {
         }
     }
 
-    /// Sends every count that is not sent yet, whether it matters or not: nothing follows for a while.
+    /// Sends every count that is not sent yet, whether it matters or not, and what waits for single peers, such
+    /// as what was forgiven: nothing follows for a while.
     pub fn send_all(&mut self, now: Now, counters: &mut impl Counters, out: &mut Outbox) {
         self.sweep(now, counters);
         self.broadcast(now, true, out);
-        // What was forgiven is on its way there.
         for index in self.up.clone() {
             self.send_backlog(now, index, out);
         }

@@ -55,6 +55,25 @@ fn a_reset_that_is_lost_on_the_way_is_told_again() {
 }
 
 #[test]
+fn a_reset_just_before_a_node_rests_or_leaves_reaches_all() {
+    for leaves in [false, true] {
+        let (mut lab, day) = counted();
+        lab.forgive(1, &day);
+        let now = lab.now;
+        let node = lab.node(1);
+        if leaves {
+            node.mesh.leave(now, &mut node.counters, &mut node.out);
+        } else {
+            node.mesh.send_all(now, &mut node.counters, &mut node.out);
+        }
+        let last = node.take_out();
+        lab.nodes.remove(&1);
+        lab.deliver(last, &mut |_| false);
+        assert_eq!(lab.totals(&day), [0; 2], "leaves: {leaves}");
+    }
+}
+
+#[test]
 fn of_two_resets_at_once_the_larger_has_its_say() {
     let (mut lab, day) = counted();
     // Each has hits that the other has not heard of.

@@ -271,7 +271,7 @@ impl Node {
         self.mesh.drops.of(cause)
     }
 
-    fn take_out(&mut self) -> Vec<Parcel> {
+    pub(super) fn take_out(&mut self) -> Vec<Parcel> {
         let from = self.address;
         let parcels = self.out.datagrams().flat_map(|(bytes, to)| {
             to.iter().map(move |&to| Parcel {

@@ -161,6 +161,35 @@ fn a_reset_fills_the_bucket_where_it_is_made_and_where_it_is_heard_of() {
 }
 
 #[test]
+fn a_reset_without_a_mesh_fills_the_bucket_though_more_was_forgiven_with_one() {
+    let owned = region_with(&limit("minute", 60, 60));
+    let mut asker = Asker::new(&owned);
+    assert!(asker.passes(10));
+    let region = owned.region();
+    let counter = region.counters(START_S).next().unwrap();
+    let key = Key {
+        fingerprint: counter.fingerprint,
+        period: counter.period,
+    };
+    // With the mesh, 90 hits of peers were forgiven as well.
+    let beside = Beside {
+        counted: 90,
+        forgiven: 100,
+    };
+    region
+        .put_forgiven(&key, counter.window, beside, &asker.clock)
+        .unwrap();
+    // Without it, the next window begins with a debt, and nothing is counted in it.
+    asker.clock.advance_s(59);
+    assert!(asker.passes(60));
+    asker.clock.advance_s(2);
+    assert!(!asker.passes(30));
+    assert_eq!(asker.ask(0).remaining, 2);
+    region.forgive(&key, &asker.clock).unwrap();
+    assert_eq!(asker.ask(0).remaining, 60);
+}
+
+#[test]
 fn hits_of_peers_after_a_reset_take_tokens_though_nobody_asked_here_in_between() {
     let owned = region_with(&limit("minute", 60, 60));
     let mut asker = Asker::new(&owned);

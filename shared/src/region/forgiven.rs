@@ -106,9 +106,7 @@ impl Region {
             };
             note.write(cell);
         }
-        if let Some(slot) = self.table().and_then(|table| table.place(key)) {
-            self.fill_bucket(slot, key.period, clock);
-        }
+        self.fill_bucket(key, clock);
     }
 
     /// What was noted, by this run or an earlier one; windows that are over may be among it.

@@ -41,7 +41,7 @@ use crate::table::dirty::Dirty;
 use crate::table::words::Life;
 use crate::table::{Beside, CountError, Counted, Gate, Key, Place, Put, SlotReading};
 use crate::token_bucket::{Mark, Memory, TIMES, remember};
-use crate::window::{Period, Window};
+use crate::window::Window;
 
 /// Where a region is unless somebody says otherwise.
 pub const DEFAULT_PATH: &str = "/dev/shm/hivemind.region";
@@ -302,6 +302,8 @@ impl Region {
                 forgiven: counted.saturating_add(local),
             };
             self.put_forgiven(key, *window, beside, clock)?;
+            // That more was noted by a run with a mesh, whose peers had counted more, does not matter here.
+            self.fill_bucket(key, clock);
             *after = u64::from(local).saturating_add_signed(beside.hits());
         }
         Ok(forgiven)
@@ -309,7 +311,11 @@ impl Region {
 
     /// Remembers that a token bucket is full now, and forgets what it began the window with and what flowed past
     /// it: hits in this window and the one before were the reason or the measure.
-    fn fill_bucket(&self, slot: Place, period: Period, clock: &impl Clock) {
+    fn fill_bucket(&self, key: &Key, clock: &impl Clock) {
+        let Some(slot) = self.table().and_then(|table| table.place(key)) else {
+            return;
+        };
+        let period = key.period;
         let window = period.window_at(clock.now_s());
         let length_ms = period.milliseconds();
         let passed_ms = length_ms - window.milliseconds_left(clock.now_ms()).min(length_ms);

@@ -9,6 +9,7 @@
 
 mod support;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 use support::newcomer::Newcomer;
 use support::{Meshd, Site, eventually, exchange};
@@ -61,61 +62,6 @@ fn reset(meshd: &Meshd, key: &str) -> (u16, Value) {
 }
 
 #[test]
-fn a_meshd_that_hands_over_resets_nothing() {
-    for arguments in [
-        &[RESETS][..],
-        &[
-            RESETS,
-            "--mesh-cluster=alone",
-            "--mesh-insecure=true",
-            "--mesh-bind=127.0.0.1:0",
-            "--mesh-bootstrap-peers=127.0.0.1:9",
-            "--mesh-snapshot-timeout=200ms",
-        ],
-    ] {
-        let site = Site::new(RULES);
-        let meshd = site.start_with(arguments);
-        ask(&meshd, "user", 5);
-        let newcomer = Newcomer::knock(&site);
-        let handles = newcomer.ask();
-        eventually("it can be reset before", || {
-            (reset(&meshd, "user").0 == 200).then_some(())
-        });
-        ask(&meshd, "user", 5);
-        newcomer.take();
-        let (status, answer) = reset(&meshd, "user");
-        assert_eq!(
-            (status, &answer["error"]),
-            (503, &"handing_over".into()),
-            "{answer}"
-        );
-        assert_eq!(left(&meshd, "user"), 15);
-        // It was nothing: the first one goes on.
-        drop((newcomer, handles));
-        eventually("it can be reset again", || {
-            (reset(&meshd, "user").0 == 200).then_some(())
-        });
-        assert_eq!(left(&meshd, "user"), 20);
-    }
-}
-
-#[test]
-fn a_browser_resets_nothing() {
-    let site = Site::new(RULES);
-    let meshd = site.start_with(&[RESETS]);
-    ask(&meshd, "user", 5);
-    let length = ADA.len();
-    let head = format!(
-        "POST /reset HTTP/1.1\r\nhost: localhost\r\norigin: http://localhost\r\n\
-         content-type: application/json\r\nconnection: close\r\ncontent-length: {length}"
-    );
-    let (status, body) = exchange(meshd.ports.admin, &format!("{head}\r\n\r\n{ADA}"));
-    assert_eq!(status, 403, "{body}");
-    assert!(body.contains("browser"), "{body}");
-    assert_eq!(left(&meshd, "user"), 15);
-}
-
-#[test]
 fn resets_are_off_until_they_are_switched_on_and_say_how() {
     let site = Site::new(RULES);
     let meshd = site.start();
@@ -126,7 +72,7 @@ fn resets_are_off_until_they_are_switched_on_and_say_how() {
     assert!(meshd.admin("/reset").1.contains("admin.reset"));
     assert_eq!(left(&meshd, "user"), 15);
     assert!(
-        meshd.log().contains("a reset was not done"),
+        meshd.log().contains("a reset was refused"),
         "{}",
         meshd.log()
     );
@@ -210,7 +156,67 @@ fn wrong_resets_are_refused_with_a_reason() {
          content-length: {length}\r\n\r\n{ADA}"
     );
     assert_eq!(exchange(meshd.ports.admin, &form).0, 415);
+    // And as a page would whose name was made to lead here, so that it is of the same site.
+    let rebound = format!(
+        "POST /reset HTTP/1.1\r\nhost: rebound.example\r\norigin: http://rebound.example\r\n\
+         connection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{ADA}"
+    );
+    let (status, answer) = exchange(meshd.ports.admin, &rebound);
+    assert_eq!(status, 403, "{answer}");
+    assert!(answer.contains("\"web_page\""), "{answer}");
     assert_eq!(meshd.http("/reset").0, 404, "not on the public port");
+}
+
+#[test]
+fn a_reset_while_another_meshd_takes_over_is_refused_and_not_lost() {
+    for mesh in [&[][..], &["--mesh-bind", "127.0.0.1:0"]] {
+        let site = Site::new(RULES);
+        let meshd = site.start_with(&[&[RESETS], mesh].concat());
+        await_joined(&meshd);
+        ask(&meshd, "user", 5);
+        let newcomer = Newcomer::knock(&site);
+        let offered = newcomer.ask();
+        assert!(newcomer.take().contains("yours"));
+        let (status, answer) = reset(&meshd, "user");
+        assert_eq!(
+            (status, &answer["error"]),
+            (503, &json!("handed_over")),
+            "{answer}"
+        );
+        assert_eq!(left(&meshd, "user"), 15);
+        // It goes on once the newcomer is gone, and does it then.
+        drop((newcomer, offered));
+        eventually("a reset", || (reset(&meshd, "user").0 == 200).then_some(()));
+        assert_eq!(left(&meshd, "user"), 20);
+    }
+}
+
+#[test]
+fn a_mesh_that_goes_on_stays_joined_and_resets_nothing_before_it_knows_what_each_peer_counted() {
+    let sites = [(); 2].map(|()| site());
+    let peer = join(&sites[0], None);
+    let meshd = join_with(&sites[1], Some(&peer), &["--mesh-snapshot-timeout=60s"]);
+    ask(&meshd, "user", 5);
+    // What it has counted is not to be had for now.
+    peer.signal(Signal::STOP);
+    let newcomer = Newcomer::knock(&sites[1]);
+    let offered = newcomer.ask();
+    assert!(newcomer.take().contains("yours"));
+    drop((newcomer, offered));
+    let answer = eventually("the mesh goes on", || {
+        let (_, answer) = reset(&meshd, "user");
+        (answer["error"] != "handed_over").then_some(answer)
+    });
+    assert_eq!(answer["error"], "not_joined", "{answer}");
+    // It is ready all along, so that this is nothing to wait for.
+    assert_eq!(meshd.http("/ready").0, 200);
+    let message = answer["message"].as_str().expect("a text");
+    assert!(!message.contains("/ready"), "{message}");
+    let (_, metrics) = meshd.http("/metrics");
+    assert!(metrics.contains("\nhivemind_mesh_joined 1\n"), "{metrics}");
+    peer.signal(Signal::CONT);
+    eventually("a reset", || (reset(&meshd, "user").0 == 200).then_some(()));
+    await_left(&[&peer, &meshd], "user", 20);
 }
 
 #[test]
@@ -239,7 +245,12 @@ fn await_joined(meshd: &Meshd) {
 
 /// Starts a daemon that looks for another one.
 fn join(site: &Site, to: Option<&Meshd>) -> Meshd {
+    join_with(site, to, &[])
+}
+
+fn join_with(site: &Site, to: Option<&Meshd>, further: &[&str]) -> Meshd {
     let mut arguments = vec![RESETS.to_owned(), "--mesh-bind=127.0.0.1:0".to_owned()];
+    arguments.extend(further.iter().map(|&argument| argument.to_owned()));
     if let Some(to) = to {
         let port = to.ports.mesh.expect("a port");
         arguments.push(format!("--mesh-bootstrap-peers=127.0.0.1:{port}"));

@@ -37,9 +37,25 @@ pub(super) enum Command {
     /// How is everything?
     Tell(oneshot::Sender<Arc<Status>>),
     /// The hits of these keys count no longer, here and at peers. What counted?
-    Forgive(Vec<Key>, oneshot::Sender<Vec<Forgiven>>),
+    Forgive(
+        Vec<Key>,
+        oneshot::Sender<Result<Vec<Forgiven>, NotForgiven>>,
+    ),
     /// Say goodbye and end.
     Stop,
+}
+
+/// Why hits were not forgiven.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotForgiven {
+    /// What each peer has counted is not known yet.
+    NotJoined,
+    /// Another meshd goes on under the same name: its mesh has to do it.
+    Rests,
+    /// The thread has ended.
+    Ended,
+    /// The thread does not answer. It may have done it, or do it later.
+    NoAnswer,
 }
 
 /// The way to the mesh's thread; cheap to clone.
@@ -106,13 +122,29 @@ impl MeshHandle {
     }
 
     /// Forgives all hits that are known to be counted for these keys, here and at every peer; says what counted.
-    /// `None` when the thread does not answer; it may do it later.
-    pub async fn forgive(&self, keys: Vec<Key>) -> Option<Vec<Forgiven>> {
+    ///
+    /// # Errors
+    ///
+    /// [`NotForgiven`]; only after [`NotForgiven::NoAnswer`] may hits be forgiven all the same.
+    pub async fn forgive(&self, keys: Vec<Key>) -> Result<Vec<Forgiven>, NotForgiven> {
         let (answer, told) = oneshot::channel();
         if !self.tell(Command::Forgive(keys, answer)) {
-            return None;
+            return Err(NotForgiven::Ended);
         }
-        tokio::time::timeout(ANSWER_TIMEOUT, told).await.ok()?.ok()
+        match tokio::time::timeout(ANSWER_TIMEOUT, told).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(NotForgiven::Ended),
+            Err(_) => Err(NotForgiven::NoAnswer),
+        }
+    }
+
+    /// Whether [`Self::forgive`] would forgive anything now.
+    ///
+    /// # Errors
+    ///
+    /// As of that.
+    pub async fn can_forgive(&self) -> Result<(), NotForgiven> {
+        self.forgive(Vec::new()).await.map(drop)
     }
 
     /// Whether no peer is known to be there.
@@ -148,5 +180,26 @@ impl Inbox {
     /// Shows how everything is.
     pub(super) fn publish(&self, status: Arc<Status>) {
         self.published.store(Some(status));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_thread_that_is_slow_may_forgive_later_and_one_that_has_ended_does_not() {
+        let (handle, inbox) = MeshHandle::new().unwrap();
+        assert_eq!(handle.forgive(Vec::new()).await, Err(NotForgiven::NoAnswer));
+        // It was asked all the same.
+        assert!(matches!(inbox.next(), Some(Command::Forgive(..))));
+        let asked = {
+            let handle = handle.clone();
+            tokio::spawn(async move { handle.can_forgive().await })
+        };
+        tokio::task::yield_now().await;
+        drop(inbox);
+        assert_eq!(asked.await.unwrap(), Err(NotForgiven::Ended));
+        assert_eq!(handle.can_forgive().await, Err(NotForgiven::Ended));
     }
 }

@@ -24,8 +24,8 @@ use std::time::Duration;
 
 use tracing::{error, info, warn};
 
-pub use self::handle::MeshHandle;
 use self::handle::{Command, Inbox};
+pub use self::handle::{MeshHandle, NotForgiven};
 use self::key_file::{KeyReloader, Keys};
 use self::socket::MeshSocket;
 use self::worker::{DeathNotice, Parts, Worker};

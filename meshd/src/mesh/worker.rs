@@ -10,14 +10,16 @@ use hivemind_mesh::outbox::Outbox;
 use hivemind_mesh::region::RegionCounters;
 use hivemind_mesh::seal::KeyRing;
 use hivemind_mesh::settings::{Local, Settings};
-use hivemind_mesh::status::PeerState;
+use hivemind_mesh::status::{PeerState, Status};
 use hivemind_mesh::time::Now;
 use hivemind_shared::clock::CoarseClock;
+use hivemind_shared::region::Forgiven;
+use hivemind_shared::table::Key;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{debug, error, info};
 
 use super::clock::{now, random_u64};
-use super::handle::{Command, Inbox};
+use super::handle::{Command, Inbox, NotForgiven};
 use super::sender::Sender;
 use super::skew::SkewWatch;
 use super::socket::{MeshSocket, Receiver};
@@ -188,22 +190,41 @@ impl Worker {
                     let _ = answer.send(estate);
                 }
                 Command::Tell(answer) => {
-                    let status = Arc::new(self.mesh.status(now()));
+                    let status = Arc::new(self.status(now()));
                     self.inbox.publish(Arc::clone(&status));
                     // Whoever asked may have lost patience.
                     let _ = answer.send(status);
                 }
-                // Another meshd writes in the region by now, and this one's peers hear of nothing any more.
-                Command::Forgive(_, answer) if self.rests => drop(answer),
                 Command::Forgive(keys, answer) => {
-                    let now = now();
-                    let forgive = |key| self.mesh.forgive(now, key, &mut self.counters);
-                    let _ = answer.send(keys.iter().flat_map(forgive).collect());
+                    let _ = answer.send(self.forgive(&keys));
                 }
                 Command::Stop => return Then::Stop,
             }
         }
         Then::GoOn
+    }
+
+    /// Forgives hits, if this mesh may and knows of all.
+    fn forgive(&mut self, keys: &[Key]) -> Result<Vec<Forgiven>, NotForgiven> {
+        if self.rests {
+            // Peers would not hear of it, nor would the mesh that goes on.
+            return Err(NotForgiven::Rests);
+        }
+        // Readiness does not do: what is in the region after an earlier run is not known by peer.
+        if !self.mesh.is_joined() {
+            return Err(NotForgiven::NotJoined);
+        }
+        let now = now();
+        let forgive = |key| self.mesh.forgive(now, key, &mut self.counters);
+        Ok(keys.iter().flat_map(forgive).collect())
+    }
+
+    /// How everything is. What peers have counted is there from the first time on that this host was ready,
+    /// even while another run of the mesh asks for it anew.
+    fn status(&self, now: Now) -> Status {
+        let mut status = self.mesh.status(now);
+        status.joined |= self.readiness.is_joined;
+        status
     }
 
     /// Sends the last counts, and leaves the socket to another process.
@@ -315,7 +336,7 @@ impl Worker {
         }
         if now.monotonic_us >= self.publish_at_us {
             self.publish_at_us = now.monotonic_us.saturating_add(PUBLISH_INTERVAL_US);
-            let status = Arc::new(self.mesh.status(now));
+            let status = Arc::new(self.status(now));
             self.skew.look(&status.peers, &self.parts.rules.rules());
             self.inbox.publish(status);
         }

@@ -1,7 +1,8 @@
 //! `POST /reset` on the admin port: the hits that are counted for a descriptor count no longer, on any host.
 //!
-//! It is off unless `admin.reset` is true, and every use is logged. No web page can have a browser on this host
-//! send one: browsers say where a POST comes from, and whatever says so is refused.
+//! It is off unless `admin.reset` is true, and every use is logged. Web pages are kept from having a browser on this
+//! host send it: the body has to be declared as JSON, which pages of other sites may not do, and there must be no
+//! `Origin`, which browsers add to every POST, also to one of a page whose name was made to lead here.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ use hivemind_shared::yaml::printable;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::mesh::MeshHandle;
+use crate::mesh::{MeshHandle, NotForgiven};
 use crate::region_owner::RegionOwner;
 use crate::rules_source::RulesState;
 use crate::server::http_port::Caller;
@@ -100,21 +101,23 @@ enum ResetError {
          what is"
     )]
     NothingCounted { domain: String, descriptor: String },
+    #[error("a web page asked for it: pages may not, use `hivectl reset` or a program of your own")]
+    WebPage,
     #[error(
-        "a browser sends this (it has an Origin): a page could ask for resets behind its reader's back; \
-         use curl or `hivectl reset`"
+        "another meshd takes over from this one, and would not know of it: nothing was reset; try again \
+         in a moment"
     )]
-    Browser,
+    HandedOver,
     #[error(
-        "this host does not have the counts of its peers yet, and would forgive too few: try again in a \
-         few seconds"
+        "this host does not know yet what each of its peers has counted, and would forgive too few: try \
+         again in a few seconds"
     )]
     NotJoined,
-    #[error("another meshd takes this one's place: ask that one in a moment")]
-    HandingOver,
+    #[error("meshd stops, or its mesh has died: nothing was reset; see /ready")]
+    Ended,
     #[error(
-        "the mesh does not answer in time, and may still do it: look with `GET /counters` or `hivectl \
-         ls`; see /ready, and restart meshd if it stays like this"
+        "the mesh does not answer in time: it may have reset this, or still do so; look at the counter, \
+         and at /ready, before trying again"
     )]
     NoAnswer,
     #[error("not all was reset: {0}; try again")]
@@ -129,6 +132,11 @@ struct ErrorAnswer {
 }
 
 impl ResetError {
+    /// Whether something may have been reset all the same, or will be.
+    const fn is_unsure(&self) -> bool {
+        matches!(self, Self::NoAnswer | Self::Count(_))
+    }
+
     /// The status, and the word that programs tell it by.
     fn kind(&self) -> (StatusCode, &'static str) {
         match self {
@@ -136,11 +144,23 @@ impl ResetError {
             Self::Body(rejection) => (rejection.status(), "body"),
             Self::NoEntries => (StatusCode::BAD_REQUEST, "body"),
             Self::NothingCounted { .. } => (StatusCode::NOT_FOUND, "nothing_counted"),
-            Self::Browser => (StatusCode::FORBIDDEN, "browser"),
-            Self::HandingOver => (StatusCode::SERVICE_UNAVAILABLE, "handing_over"),
+            Self::WebPage => (StatusCode::FORBIDDEN, "web_page"),
+            Self::HandedOver => (StatusCode::SERVICE_UNAVAILABLE, "handed_over"),
             Self::NotJoined => (StatusCode::SERVICE_UNAVAILABLE, "not_joined"),
+            Self::Ended => (StatusCode::SERVICE_UNAVAILABLE, "ended"),
             Self::NoAnswer => (StatusCode::SERVICE_UNAVAILABLE, "no_answer"),
             Self::Count(_) => (StatusCode::SERVICE_UNAVAILABLE, "contended"),
+        }
+    }
+}
+
+impl From<NotForgiven> for ResetError {
+    fn from(why: NotForgiven) -> Self {
+        match why {
+            NotForgiven::NotJoined => Self::NotJoined,
+            NotForgiven::Rests => Self::HandedOver,
+            NotForgiven::Ended => Self::Ended,
+            NotForgiven::NoAnswer => Self::NoAnswer,
         }
     }
 }
@@ -183,14 +203,18 @@ async fn reset(
     body: Result<Json<Request>, JsonRejection>,
 ) -> Response {
     let answer = if headers.contains_key(ORIGIN) {
-        Err(ResetError::Browser)
+        Err(ResetError::WebPage)
     } else {
-        resets.reset(caller, body).await
+        // On its own: what is done is logged, though whoever asked may hang up meanwhile.
+        let asked = tokio::spawn(async move { resets.reset(caller, body).await });
+        asked.await.unwrap_or(Err(ResetError::Ended))
     };
     match answer {
         Ok(answer) => Json(answer).into_response(),
         Err(error) => {
-            warn!(%caller, %error, "a reset was not done");
+            if !error.is_unsure() {
+                warn!(%caller, %error, "a reset was refused");
+            }
             error.into_response()
         }
     }
@@ -209,22 +233,21 @@ impl Resets {
         if request.entries.is_empty() {
             return Err(ResetError::NoEntries);
         }
-        if self.owner.rests() {
-            return Err(ResetError::HandingOver);
-        }
-        if let Some(mesh) = &self.mesh
-            && !mesh.status().await.is_some_and(|status| status.joined)
-        {
-            return Err(ResetError::NotJoined);
-        }
         let (request, keys) = self.find(request).await?;
+        // As late as can be: it is the newcomer's region by then, and its mesh that peers hear.
+        if self.owner.rests() {
+            return Err(ResetError::HandedOver);
+        }
         let forgiven = if request.dry_run {
-            let region = self.owner.region();
-            keys.iter()
-                .flat_map(|key| region.forgivable(key, &CoarseClock))
-                .collect()
+            self.look(&keys).await?
         } else {
-            self.forgive(keys).await?
+            let done = self.forgive(keys).await;
+            if let Err(error) = &done
+                && error.is_unsure()
+            {
+                log_unsure(caller, &request, error);
+            }
+            done?
         };
         if forgiven.is_empty() {
             return Err(ResetError::NothingCounted {
@@ -246,7 +269,7 @@ impl Resets {
         let (region, rules) = (self.owner.region(), self.rules.rules());
         let values = self.values.clone();
         let found = tokio::task::spawn_blocking(move || {
-            // What is forgiven cannot be told apart any more afterwards.
+            // Which of the hits were over is not to be seen any more once they are forgiven.
             if let Some(values) = values {
                 values.catch_up();
             }
@@ -259,20 +282,22 @@ impl Resets {
             (request, keys)
         });
         // It ends with the runtime alone.
-        found.await.map_err(|_| ResetError::NoAnswer)
+        found.await.map_err(|_| ResetError::Ended)
+    }
+
+    /// What would be forgiven.
+    async fn look(&self, keys: &[Key]) -> Result<Vec<Forgiven>, ResetError> {
+        if let Some(mesh) = &self.mesh {
+            mesh.can_forgive().await?;
+        }
+        let region = self.owner.region();
+        let look = |key| region.forgivable(key, &CoarseClock);
+        Ok(keys.iter().flat_map(look).collect())
     }
 
     async fn forgive(&self, keys: Vec<Key>) -> Result<Vec<Forgiven>, ResetError> {
         if let Some(mesh) = &self.mesh {
-            let forgiven = mesh.forgive(keys).await;
-            return forgiven.ok_or_else(|| {
-                // The mesh of a meshd that leaves does nothing any more.
-                if self.owner.rests() {
-                    ResetError::HandingOver
-                } else {
-                    ResetError::NoAnswer
-                }
-            });
+            return Ok(mesh.forgive(keys).await?);
         }
         let forgive = |region: &Region| {
             let mut forgiven = Vec::new();
@@ -282,7 +307,7 @@ impl Resets {
             Ok(forgiven)
         };
         let done = self.owner.while_owning(forgive);
-        done.unwrap_or(Err(ResetError::HandingOver))
+        done.unwrap_or(Err(ResetError::HandedOver))
     }
 }
 
@@ -343,4 +368,15 @@ fn log(caller: SocketAddr, request: &Request, forgiven: &[Forgiven]) {
             "counter reset"
         );
     }
+}
+
+/// Leaves a trace of who asked for what may have been done or not, or will be.
+fn log_unsure(caller: SocketAddr, request: &Request, error: &ResetError) {
+    warn!(
+        %caller,
+        %error,
+        domain = printable(&request.domain),
+        descriptor = request.descriptor(),
+        "a reset did not end in time: some or all counters may be reset all the same"
+    );
 }

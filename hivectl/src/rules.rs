@@ -1,12 +1,11 @@
 //! Rules from files or from a region, for the commands that look at them.
 
-use std::fmt;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use hivemind_shared::region::RegionView;
 use hivemind_shared::rules::source::{self, Options as ParseOptions};
-use hivemind_shared::rules::{Algorithm, NodeId, Origin, Rule, RuleLimit, RuleSet, files};
+use hivemind_shared::rules::{Algorithm, NodeId, Origin, Rule, RuleSet, files};
 use hivemind_shared::yaml::{Problems, printable};
 
 use crate::failure::Failure;
@@ -136,21 +135,6 @@ impl Rulebook {
 /// A place in a file: `rules.yaml:3`.
 pub(crate) fn place(origin: &Origin) -> String {
     format!("{}:{}", harmless(&origin.file), origin.line)
-}
-
-/// How much a rule allows: `5 per minute`.
-pub(crate) struct Amount(pub(crate) RuleLimit);
-
-impl fmt::Display for Amount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            RuleLimit::Limited {
-                requests_per_unit,
-                period,
-            } => write!(f, "{requests_per_unit} per {period}"),
-            RuleLimit::Unlimited => f.write_str("unlimited"),
-        }
-    }
 }
 
 /// What a rule says besides how much it allows, as its keys are written.

@@ -9,16 +9,7 @@ pub(super) fn readable(rules: &RuleSet) -> String {
     let mut out = String::new();
     for (id, rule) in rules.rules() {
         // Writing to a string cannot fail.
-        let _ = write!(out, "{}: ", rules.path(id));
-        let _ = match rule.limit {
-            RuleLimit::Limited {
-                requests_per_unit,
-                period,
-            } => {
-                write!(out, "{requests_per_unit} per {period}")
-            }
-            RuleLimit::Unlimited => write!(out, "unlimited"),
-        };
+        let _ = write!(out, "{}: {}", rules.path(id), rule.limit);
         if !rule.name.is_empty() {
             let _ = write!(out, ", name {}", rule.name);
         }
@@ -32,9 +23,10 @@ pub(super) fn readable(rules: &RuleSet) -> String {
                 write!(out, ", {}, burst {burst}", rule.algorithm.name())
             }
         };
-        let always_counts = rule.algorithm == Algorithm::FixedWindow;
+        // The others never count what they refuse.
+        let may_count_denied = rule.algorithm == Algorithm::FixedWindow;
         for (is_set, word) in [
-            (always_counts && !rule.count_denied, "count_denied false"),
+            (may_count_denied && !rule.count_denied, "count_denied false"),
             (rule.shadow_mode, "shadow_mode"),
             (rule.quota_mode, "quota_mode"),
             (rule.detailed_metric, "detailed_metric"),

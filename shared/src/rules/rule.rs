@@ -1,5 +1,6 @@
 //! A single rule.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -30,6 +31,19 @@ pub enum RuleLimit {
     },
     /// Any number of hits, none of them counted.
     Unlimited,
+}
+
+/// As people say it: `5 per minute`, or `unlimited`.
+impl fmt::Display for RuleLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Limited {
+                requests_per_unit,
+                period,
+            } => write!(f, "{requests_per_unit} per {period}"),
+            Self::Unlimited => f.write_str("unlimited"),
+        }
+    }
 }
 
 /// How a rule's hits are held against its limit.
@@ -81,8 +95,8 @@ pub struct Origin {
     pub line: u32,
 }
 
-impl std::fmt::Display for Origin {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.line {
             0 => f.write_str(&self.file),
             line => write!(f, "{}:{line}", self.file),

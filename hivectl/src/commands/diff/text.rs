@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use hivemind_shared::rules::{Change, ChangeKind, Counters, RulesDiff, Side};
 
-use crate::rules::{Amount, Rulebook, place, settings};
+use crate::rules::{Rulebook, place, settings};
 use crate::text::{count, harmless};
 
 pub(super) fn write(
@@ -73,7 +73,7 @@ fn side_text(book: &Rulebook, side: Side) -> String {
         .enumerate()
         .flat_map(|(position, rule)| {
             let and = if position > 0 { "and " } else { "" };
-            let mut parts = vec![format!("{and}{}", Amount(rule.limit))];
+            let mut parts = vec![format!("{and}{}", rule.limit)];
             parts.extend(settings(rule));
             parts
         })

@@ -6,7 +6,7 @@ use hivemind_shared::rules::{End, Explanation, Match, NodeId, Step, Verdict};
 use hivemind_shared::yaml::{closest, printable};
 
 use crate::descriptor::{DescriptorArgument, entry_text};
-use crate::rules::{Amount, Rulebook};
+use crate::rules::Rulebook;
 
 /// Most names that a list shows.
 const LISTED_MAX: usize = 8;
@@ -64,7 +64,7 @@ pub(super) fn why_no_limit(
             "{} also matches, and would lead to {} ({}); but a level is decided once, and what was passed \
              over is not tried again",
             at(book, missed.node),
-            Amount(rule.limit),
+            rule.limit,
             crate::rules::place(&rule.origin),
         ));
     }

@@ -10,7 +10,7 @@ use super::answer::{Answer, CandidateAnswer, DescriptorAnswer, RuleAnswer, StepA
 use super::counter::CounterState;
 use super::sentences;
 use crate::descriptor::entry_text;
-use crate::rules::{Amount, place, settings};
+use crate::rules::{place, settings};
 use crate::table::{Align, Table};
 use crate::text::{count, harmless, utc};
 
@@ -106,7 +106,7 @@ fn write_result(
     let RuleAnswer { path, rule, .. } = found;
     let mut lines = Table::without_titles([Align::Left; 2]);
     let mut line = |title: &str, text: String| lines.push([format!("  {title}"), text]);
-    line("limit", Amount(rule.limit).to_string());
+    line("limit", rule.limit.to_string());
     line(
         "rule",
         format!("{} ({})", harmless(path), place(&rule.origin)),
@@ -115,7 +115,7 @@ fn write_result(
         line("", setting);
     }
     for further in &found.further {
-        let mut parts = vec![Amount(further.limit).to_string()];
+        let mut parts = vec![further.limit.to_string()];
         parts.extend(settings(further));
         line("and", parts.join(", "));
     }

@@ -83,22 +83,20 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
         Some(mesh) => mesh.status().await,
         None => None,
     };
-    let (region, rules) = metrics.owner.region_and_rules();
-    let scrape = Scrape {
-        region,
-        rules: rules.unwrap_or_default(),
-        values: None,
-        loads: metrics.rules.loads(),
-        ratelimit_compat: metrics.ratelimit_compat,
-        xds: metrics.rules.status().xds,
-        mesh: status,
-        calls: metrics.calls,
-        tls: metrics.tls,
-    };
-    let values = metrics.values;
-    let rendered = metrics.scrapes.answer(move || {
-        let values = values.map(|values| values.show());
-        let scrape = Scrape { values, ..scrape };
+    let scrapes = metrics.scrapes.clone();
+    let rendered = scrapes.answer(move || {
+        let (region, rules) = metrics.owner.region_and_rules();
+        let scrape = Scrape {
+            region,
+            rules: rules.unwrap_or_default(),
+            values: metrics.values.map(|values| values.show()),
+            loads: metrics.rules.loads(),
+            ratelimit_compat: metrics.ratelimit_compat,
+            xds: metrics.rules.status().xds,
+            mesh: status,
+            calls: metrics.calls,
+            tls: metrics.tls,
+        };
         render(scrape, wants_open_metrics)
     });
     match rendered.await.unwrap_or(Err(fmt::Error)) {

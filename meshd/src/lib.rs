@@ -16,6 +16,7 @@ pub mod handover;
 pub mod mesh;
 pub mod ports_file;
 pub mod region_owner;
+pub mod reload_status;
 pub mod rules_source;
 pub mod server;
 mod serving;

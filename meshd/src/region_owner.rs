@@ -355,11 +355,12 @@ fn carry_over(region: &mut OwnedRegion, rules: &RuleSet) -> Option<RuleSet> {
     match region.publish_rules(rules) {
         Ok(Published { generation, rules }) => {
             let count = rules.rules().len();
-            info!(
-                generation,
-                rules = count,
+            let message = if count > 0 {
                 "the rules of the region before stay in force"
-            );
+            } else {
+                "the set of rules of the region before, which has no limits, stays in force"
+            };
+            info!(generation, rules = count, "{message}");
             Some(rules)
         }
         Err(failure) => {

@@ -14,6 +14,7 @@ use hivemind_shared::clock::CoarseClock;
 use hivemind_shared::decision::{Decision, Limiter};
 use hivemind_shared::descriptor::{Descriptor, Entry};
 use hivemind_shared::region::Region;
+use support::certificates::Authority;
 use support::{Meshd, Site, admitted, ask, descriptor, eventually, request};
 
 /// Ten a year for each user.
@@ -228,4 +229,148 @@ async fn hits_are_told_apart_by_value_where_a_rule_asks_for_it_whoever_counted_t
             .1
             .contains("hivemind_rule_value_hits_total{")
     );
+}
+
+/// Whether the series has a sample.
+fn has(meshd: &Meshd, series: &str) -> bool {
+    let (_, text) = meshd.http("/metrics");
+    let wanted = format!("\n{series} ");
+    text.contains(&wanted)
+}
+
+/// Waits until the series has this number.
+fn await_number(meshd: &Meshd, series: &str, expected: f64) {
+    eventually(series, || (number(meshd, series) == expected).then_some(()));
+}
+
+fn unix_s() -> f64 {
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH);
+    since.expect("a clock").as_secs_f64()
+}
+
+#[test]
+fn the_last_reload_of_rules_certificates_and_keys_is_told_with_the_time_of_the_last_success() {
+    let began = unix_s() - 1.0;
+    let site = Site::new(TEN);
+    let authority = Authority::new("authority");
+    let pair = authority.issue("ratelimit.internal");
+    let keys = format!("hash {}\nseal {}\n", "0".repeat(32), "1".repeat(64));
+    let files = [
+        ("rules", "ratelimit.yaml", TEN.to_owned()),
+        ("tls", "tls.crt", pair.cert),
+        ("key_file", "mesh.keys", keys),
+    ];
+    for (_, name, text) in &files {
+        site.write(name, text);
+    }
+    site.write("tls.key", &pair.key);
+    let path = |name: &str| site.path(name).to_str().expect("UTF-8").to_owned();
+    let meshd = site.start_with(&[
+        "--server-tls-cert-file",
+        &path("tls.crt"),
+        "--server-tls-key-file",
+        &path("tls.key"),
+        "--mesh-bind=127.0.0.1:0",
+        "--mesh-key-file",
+        &path("mesh.keys"),
+    ]);
+    for (config, name, good) in &files {
+        let successful = format!(r#"hivemind_config_last_reload_successful{{config="{config}"}}"#);
+        let time = format!(
+            r#"hivemind_config_last_reload_success_timestamp_seconds{{config="{config}"}}"#
+        );
+        assert_eq!(number(&meshd, &successful), 1.0);
+        let loaded_s = number(&meshd, &time);
+        assert!((began..=unix_s()).contains(&loaded_s), "{time} {loaded_s}");
+
+        site.write(name, "nonsense: [");
+        await_number(&meshd, &successful, 0.0);
+        let last_success_s = number(&meshd, &time);
+        assert!(last_success_s < unix_s(), "the time is not of the failure");
+        site.write(name, good);
+        await_number(&meshd, &successful, 1.0);
+        assert!(number(&meshd, &time) > last_success_s);
+    }
+}
+
+#[test]
+fn what_was_never_loaded_has_no_reload_to_tell_of() {
+    let site = Site::new(TEN);
+    let arguments = ["--rate-limiting-source=xds", "--xds-server=127.0.0.1:9"];
+    let meshd = site.start_with(&arguments);
+    for config in ["rules", "tls", "key_file"] {
+        let successful = format!(r#"hivemind_config_last_reload_successful{{config="{config}"}}"#);
+        assert!(!has(&meshd, &successful), "{successful}");
+    }
+    assert_eq!(number(&meshd, "hivemind_config_load_success_total"), 0.0);
+    let down = r#"hivemind_component_state{component="rules",state="down"}"#;
+    assert_eq!(number(&meshd, down), 1.0);
+    assert!(meshd.stop().success());
+
+    // Rules of an earlier run were not loaded by this one.
+    let meshd = site.start();
+    assert_eq!(number(&meshd, "hivemind_config_load_success_total"), 1.0);
+    assert!(meshd.stop().success());
+    let meshd = site.start_with(&arguments);
+    assert_eq!(number(&meshd, "hivemind_config_load_success_total"), 0.0);
+    let degraded = r#"hivemind_component_state{component="rules",state="degraded"}"#;
+    assert_eq!(number(&meshd, degraded), 1.0);
+}
+
+#[test]
+fn each_component_is_in_one_state_and_moves_to_another() {
+    let site = Site::new(TEN);
+    let meshd = site.start();
+    let state = |component: &str, state: &str| {
+        format!(r#"hivemind_component_state{{component="{component}",state="{state}"}}"#)
+    };
+    meshd.await_log("meshd is ready");
+    for component in ["region", "rules", "mesh", "tls", "server"] {
+        assert_eq!(number(&meshd, &state(component, "up")), 1.0);
+        assert_eq!(number(&meshd, &state(component, "degraded")), 0.0);
+        assert_eq!(number(&meshd, &state(component, "down")), 0.0);
+    }
+    assert!(
+        !has(&meshd, &state("xds", "up")),
+        "there is no management server"
+    );
+    site.write("ratelimit.yaml", "nonsense");
+    await_number(&meshd, &state("rules", "degraded"), 1.0);
+    assert_eq!(number(&meshd, &state("rules", "up")), 0.0);
+}
+
+#[test]
+fn the_process_is_described_under_the_names_that_prometheus_clients_agree_on() {
+    let began = unix_s() - 2.0;
+    let meshd = Site::new(TEN).start();
+    let before = number(&meshd, "process_cpu_seconds_total");
+    eventually("work costs time", || {
+        (number(&meshd, "process_cpu_seconds_total") > before).then_some(())
+    });
+    let proc = |file: &str| {
+        std::fs::read_to_string(format!("/proc/{}/{file}", meshd.pid())).expect("procfs")
+    };
+    let threads = proc("status")
+        .lines()
+        .find_map(|line| line.strip_prefix("Threads:")?.trim().parse::<f64>().ok());
+    assert!(number(&meshd, "process_threads") >= threads.expect("a number") - 1.0);
+    let soft_limit: Option<f64> = proc("limits").lines().find_map(|line| {
+        line.strip_prefix("Max open files")?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    });
+    assert_eq!(
+        number(&meshd, "process_max_fds"),
+        soft_limit.expect("a limit")
+    );
+    let open = number(&meshd, "process_open_fds");
+    assert!((10.0..1_000.0).contains(&open), "{open}");
+    let resident = number(&meshd, "process_resident_memory_bytes");
+    assert!(resident > 1e6, "{resident}");
+    assert!(number(&meshd, "process_virtual_memory_bytes") >= resident);
+    let started = number(&meshd, "process_start_time_seconds");
+    assert!((began..=unix_s() + 1.0).contains(&started), "{started}");
 }

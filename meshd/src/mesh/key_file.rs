@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 
@@ -13,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::handle::{Command, MeshHandle};
 use crate::config::{self, MeshMode};
+use crate::reload_status::ReloadStatus;
 use crate::rules_source::{Kick, Watch};
 use crate::small_file;
 
@@ -93,6 +95,7 @@ pub(super) struct KeyReloader {
     path: PathBuf,
     mesh: MeshHandle,
     in_force: Keys,
+    status: Arc<ReloadStatus>,
     /// What was wrong the last time, so that it is logged once.
     rejected: Option<String>,
 }
@@ -103,8 +106,14 @@ impl KeyReloader {
             path,
             mesh,
             in_force,
+            status: Arc::new(ReloadStatus::loaded()),
             rejected: None,
         }
+    }
+
+    /// How its reloads go.
+    pub(super) fn status(&self) -> Arc<ReloadStatus> {
+        Arc::clone(&self.status)
     }
 
     /// Reads the file, and brings its keys into force if they are others and good.
@@ -121,6 +130,7 @@ impl KeyReloader {
                     .to_owned(),
             );
         }
+        self.status.succeeded();
         if self.rejected.take().is_some() {
             self.mesh.tell(Command::KeyFile(None));
             info!(path = %self.path.display(), "the key file is good again");
@@ -137,6 +147,7 @@ impl KeyReloader {
     }
 
     fn reject(&mut self, problem: String) {
+        self.status.failed();
         if self.rejected.as_ref() == Some(&problem) {
             return;
         }
@@ -266,6 +277,8 @@ mod tests {
         fs::write(&path, format!("{HASH}{}{}", seal('b'), seal('a'))).unwrap();
         reloader.reload();
         assert!(matches!(&*told(&inbox), [Command::ReplaceKeys(_)]));
+        let status = reloader.status();
+        assert_eq!(status.last().successful, Some(true));
 
         for broken in [
             format!("{HASH}nonsense\n"),
@@ -274,11 +287,13 @@ mod tests {
             fs::write(&path, broken).unwrap();
             reloader.reload();
             assert!(matches!(&*told(&inbox), [Command::KeyFile(Some(_))]));
+            assert_eq!(status.last().successful, Some(false));
             reloader.reload();
             assert!(told(&inbox).is_empty(), "the same problem is no news");
         }
         fs::write(&path, format!("{HASH}{}{}", seal('b'), seal('a'))).unwrap();
         reloader.reload();
         assert!(matches!(&*told(&inbox), [Command::KeyFile(None)]));
+        assert_eq!(status.last().successful, Some(true));
     }
 }

@@ -32,6 +32,7 @@ use self::worker::{DeathNotice, Parts, Worker};
 use crate::config::{Config, Peer};
 use crate::handover::Estate;
 use crate::region_owner::RegionOwner;
+use crate::reload_status::ReloadStatus;
 use crate::rules_source::{Kick, RulesState};
 use crate::server::health::{Health, State};
 
@@ -57,6 +58,7 @@ pub struct MeshService {
 #[derive(Debug)]
 struct KeyWatch {
     kick: mpsc::Sender<Kick>,
+    status: Arc<ReloadStatus>,
     thread: JoinHandle<()>,
 }
 
@@ -150,6 +152,11 @@ impl MeshService {
         self.address
     }
 
+    /// How reloads of the key file go; `None` without one.
+    pub fn key_reloads(&self) -> Option<Arc<ReloadStatus>> {
+        self.keys.as_ref().map(|keys| Arc::clone(&keys.status))
+    }
+
     /// Reads the key file again at once.
     pub fn reload_keys(&self) {
         if let Some(keys) = &self.keys
@@ -172,7 +179,7 @@ impl MeshService {
 
     /// Says goodbye to the peers with the last counts, and ends. One that rests just ends.
     pub fn stop(self) {
-        if let Some(KeyWatch { kick, thread }) = self.keys {
+        if let Some(KeyWatch { kick, thread, .. }) = self.keys {
             drop(kick);
             // It died of a bug; its death has no consequences any more.
             let _ = thread.join();
@@ -223,8 +230,13 @@ fn spawn(
 
 fn watch_keys(reloader: KeyReloader) -> io::Result<KeyWatch> {
     let (kick, kicks) = mpsc::channel();
+    let status = reloader.status();
     let thread = key_file::start(reloader, kicks)?;
-    Ok(KeyWatch { kick, thread })
+    Ok(KeyWatch {
+        kick,
+        status,
+        thread,
+    })
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use hivemind_shared::rules::RuleSet;
 use hivemind_shared::yaml::Problems;
+use tracing::{info, warn};
 
 pub use self::publish::{Loads, Publisher, RulesState, RulesStatus, log_problems};
 pub use self::reload::{LoadedRules, Outcome, Reloader, load};
@@ -91,9 +92,11 @@ fn follow(mut reloader: Reloader, kicks: &Receiver<Kick>) {
     let mut watch = Watch::new(reloader.path().to_owned());
     loop {
         match kicks.recv_timeout(watch.interval()) {
-            Ok(Kick) => {
-                tracing::info!(outcome = ?reloader.reload(), "rules read again as asked");
-            }
+            Ok(Kick) => match reloader.reload() {
+                // That it is broken may have been said long ago.
+                Outcome::Rejected => warn!("rules read again as asked: they are broken"),
+                outcome => info!(?outcome, "rules read again as asked"),
+            },
             Err(RecvTimeoutError::Timeout) => {
                 if watch.look() {
                     reloader.reload();

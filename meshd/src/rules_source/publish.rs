@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use super::xds::XdsStatus;
 use crate::region_owner::RegionOwner;
+use crate::reload_status::LastReload;
 use crate::server::health::{Health, State};
 
 /// Problems of one reload that are logged; more are only counted.
@@ -28,14 +29,40 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// A publisher that goes on from the rules in force, which came from `files`.
-    pub fn new(owner: Arc<RegionOwner>, health: Health, files: Vec<String>) -> Self {
+    /// A publisher of the rules that this meshd has just read from `files` and published.
+    pub fn of_loaded(owner: Arc<RegionOwner>, health: Health, files: Vec<String>) -> Self {
         let rules = owner.rules().unwrap_or_default();
-        let status = RulesStatus::of(files, owner.rules_generation(), &rules);
+        warn_if_empty(&rules);
+        let status = RulesStatus::loaded(files, owner.rules_generation(), &rules);
+        let loads = Loads {
+            successful: 1,
+            failed: 0,
+            last: LastReload::loaded(),
+        };
+        Self::new(owner, health, RulesState::new(rules, status, loads))
+    }
+
+    /// A publisher of rules that are still to come. Until then those of an earlier run are in force, which
+    /// came from `files`, or none.
+    pub fn of_expected(owner: Arc<RegionOwner>, health: Health, files: Vec<String>) -> Self {
+        let rules = owner.rules().unwrap_or_default();
+        let status = RulesStatus {
+            generation: owner.rules_generation(),
+            loaded_unix_ms: None,
+            rules: rules.rules().len(),
+            files,
+            last_attempt: None,
+            xds: None,
+        };
+        let state = RulesState::new(rules, status, Loads::default());
+        Self::new(owner, health, state)
+    }
+
+    fn new(owner: Arc<RegionOwner>, health: Health, state: RulesState) -> Self {
         Self {
             owner,
             health,
-            state: Arc::new(RulesState::new(rules, status)),
+            state: Arc::new(state),
             rejected: String::new(),
         }
     }
@@ -45,9 +72,9 @@ impl Publisher {
         Arc::clone(&self.state)
     }
 
-    /// Whether any rules are.
-    pub fn has_rules(&self) -> bool {
-        self.owner.rules().is_some()
+    /// How many rules are in force; `None` when no set of them is.
+    pub fn rules_in_force(&self) -> Option<usize> {
+        self.owner.rules().map(|rules| rules.rules().len())
     }
 
     /// Brings rules from `files` into force; returns their generation.
@@ -62,26 +89,34 @@ impl Publisher {
         warnings: &Problems,
     ) -> Result<u64, PublishError> {
         let generation = self.owner.publish(rules)?;
-        let rules = self.owner.rules().unwrap_or_default();
+        let is_waiting = self.owner.rests();
+        let in_force = self.owner.rules().unwrap_or_default();
+        let message = if is_waiting {
+            "rules read; another meshd takes over, they come into force here only if it does not"
+        } else {
+            "rules reloaded"
+        };
         info!(
             generation,
             files = files.len(),
             rules = rules.rules().len(),
-            "rules reloaded"
+            "{message}"
         );
+        warn_if_empty(rules);
         log_problems(warnings);
         self.state
-            .replace(RulesStatus::of(files, generation, &rules), rules);
+            .replace(RulesStatus::loaded(files, generation, &in_force), in_force);
         self.mended();
         Ok(generation)
     }
 
     /// Says that the rules that came are those in force.
     pub fn unchanged(&mut self) {
+        self.state.unchanged();
         if !self.rejected.is_empty() {
             info!("the rules are what is in force again");
             self.state
-                .update(|status| status.last_attempt = Attempt::now(Vec::new()));
+                .update(|status| status.last_attempt = Some(Attempt::now(Vec::new())));
             self.mended();
         }
     }
@@ -97,23 +132,40 @@ impl Publisher {
         let text = problems.to_string();
         // The same problems again are no news, only the same rules once more.
         if text != self.rejected {
-            error!(
-                problems = problems.len(),
-                "rules rejected, the last good ones stay in force"
-            );
+            let in_force = self.rules_in_force();
+            let message = match in_force {
+                None => "rules rejected, and none are in force: calls are answered with an error",
+                Some(0) => "rules rejected, the set in force has no limits",
+                Some(_) => "rules rejected, the last good ones stay in force",
+            };
+            error!(problems = problems.len(), "{message}");
             log_problems(problems);
-            let detail = "the last reload failed, the rules from before stay in force";
-            let has_rules = self.has_rules();
             self.health.update(|components| {
-                // Without rules from before, what is missing is told already.
-                if has_rules {
-                    components.rules = State::Degraded(detail.to_owned());
+                let rules = &mut components.rules;
+                match (in_force, rules) {
+                    (Some(_), rules) => {
+                        let detail = "the last reload failed, the rules from before stay in force";
+                        *rules = State::Degraded(detail.to_owned());
+                    }
+                    // Whether meshd is ready without rules was said when it began.
+                    (None, State::Down(detail) | State::Degraded(detail)) => {
+                        "no rate limit configuration loaded: the rules that came were refused"
+                            .clone_into(detail);
+                    }
+                    (None, State::Up) => {}
                 }
             });
         }
         let shown = problems.iter().map(ToString::to_string).collect();
         self.state.refused(shown);
         self.rejected = text;
+    }
+}
+
+/// Says that no request is limited, when that is so.
+fn warn_if_empty(rules: &RuleSet) {
+    if rules.rules().len() == 0 {
+        warn!("the rules have no limits");
     }
 }
 
@@ -158,21 +210,18 @@ struct InForce {
 }
 
 /// How often rules came since meshd was started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loads {
     /// And were brought into force.
     pub successful: u64,
     /// And were refused.
     pub failed: u64,
+    /// The last time they came.
+    pub last: LastReload,
 }
 
 impl RulesState {
-    fn new(rules: Arc<RuleSet>, status: RulesStatus) -> Self {
-        let loads = Loads {
-            // What comes from files was loaded before this.
-            successful: u64::from(!status.files.is_empty()),
-            failed: 0,
-        };
+    fn new(rules: Arc<RuleSet>, status: RulesStatus, loads: Loads) -> Self {
         Self(Mutex::new(InForce {
             rules,
             status,
@@ -202,13 +251,20 @@ impl RulesState {
         inner.rules = rules;
         inner.status = RulesStatus { xds, ..status };
         inner.loads.successful += 1;
+        inner.loads.last.succeeded();
+    }
+
+    /// Rules came that are in force already.
+    fn unchanged(&self) {
+        self.lock().loads.last.succeeded();
     }
 
     /// Rules came that were refused for these problems.
     fn refused(&self, problems: Vec<String>) {
         let mut inner = self.lock();
-        inner.status.last_attempt = Attempt::now(problems);
+        inner.status.last_attempt = Some(Attempt::now(problems));
         inner.loads.failed += 1;
+        inner.loads.last.failed();
     }
 
     /// Changes what is told of them.
@@ -227,14 +283,14 @@ impl RulesState {
 pub struct RulesStatus {
     /// Generation of the published rules in the region.
     pub generation: u64,
-    /// When the rules in force were published, Unix time in milliseconds.
-    pub loaded_unix_ms: u64,
+    /// When this meshd published the rules in force, Unix time in milliseconds; `null` when it did not.
+    pub loaded_unix_ms: Option<u64>,
     /// How many limits there are.
     pub rules: usize,
     /// The files they are in, or the resources they were sent as.
     pub files: Vec<String>,
-    /// The last time rules were read that differed from those in force.
-    pub last_attempt: Attempt,
+    /// The last time rules came that differed from those in force; `null` before the first.
+    pub last_attempt: Option<Attempt>,
     /// The management server they come from; absent where they come from files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub xds: Option<XdsStatus>,
@@ -252,13 +308,13 @@ pub struct Attempt {
 }
 
 impl RulesStatus {
-    fn of(files: Vec<String>, generation: u64, rules: &RuleSet) -> Self {
+    fn loaded(files: Vec<String>, generation: u64, rules: &RuleSet) -> Self {
         Self {
             generation,
-            loaded_unix_ms: unix_time_ms(),
+            loaded_unix_ms: Some(unix_time_ms()),
             rules: rules.rules().len(),
             files,
-            last_attempt: Attempt::now(Vec::new()),
+            last_attempt: Some(Attempt::now(Vec::new())),
             xds: None,
         }
     }

@@ -114,7 +114,7 @@ impl Reloader {
         health.update(|components| components.rules = State::Up);
         Self {
             path,
-            publisher: Publisher::new(owner, health, names(&loaded.files)),
+            publisher: Publisher::of_loaded(owner, health, names(&loaded.files)),
             options: loaded.options,
             in_force: loaded.files,
         }

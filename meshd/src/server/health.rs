@@ -15,6 +15,20 @@ pub enum State {
     Down(String),
 }
 
+impl State {
+    /// The names of all states.
+    pub const NAMES: [&str; 3] = ["up", "degraded", "down"];
+
+    /// Its name, without the detail.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Degraded(_) => "degraded",
+            Self::Down(_) => "down",
+        }
+    }
+}
+
 /// Every part that has to work for meshd to be ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Components {
@@ -38,6 +52,12 @@ pub struct Components {
 impl Components {
     /// Whether nothing is down.
     pub fn are_ready(&self) -> bool {
+        self.named()
+            .all(|(_, state)| !matches!(state, State::Down(_)))
+    }
+
+    /// All that there are, with their names.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, &State)> {
         let Self {
             region,
             rules,
@@ -46,10 +66,16 @@ impl Components {
             tls,
             server,
         } = self;
-        [region, rules, mesh, tls, server]
-            .into_iter()
-            .chain(xds)
-            .all(|state| !matches!(state, State::Down(_)))
+        [
+            ("region", Some(region)),
+            ("rules", Some(rules)),
+            ("xds", xds.as_ref()),
+            ("mesh", Some(mesh)),
+            ("tls", Some(tls)),
+            ("server", Some(server)),
+        ]
+        .into_iter()
+        .filter_map(|(name, state)| Some((name, state?)))
     }
 }
 

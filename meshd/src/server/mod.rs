@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod one_at_a_time;
 mod peers;
 mod rate_limit;
+pub mod readiness;
 mod reflection;
 pub mod reset;
 mod response_headers;

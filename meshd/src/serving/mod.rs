@@ -30,7 +30,9 @@ use crate::server::metrics::{self, Metrics};
 use crate::server::one_at_a_time::OneAtATime;
 use crate::server::reset::Resets;
 use crate::server::workers::Workers;
-use crate::server::{Extras, RateLimit, Reflection, Services, admin, grpc_health, http, http_port};
+use crate::server::{
+    Extras, RateLimit, Reflection, Services, admin, grpc_health, http, http_port, readiness,
+};
 use crate::shutdown::{OsSignals, Phase, Request, StopSwitch};
 use crate::sockets::Sockets;
 
@@ -91,10 +93,12 @@ pub(crate) fn serve(
         } = Open::of(sockets).map_err(Failure::system("file descriptors"))?;
         let metrics = Metrics {
             ratelimit_compat: loaded.config.metrics.ratelimit_compat,
+            health: parts.health.clone(),
             owner: Arc::clone(&parts.owner),
             rules: Arc::clone(&parts.rules),
             values: parts.background.as_ref().and_then(|it| it.values()),
             mesh: parts.mesh.as_ref().map(MeshService::handle),
+            key_reloads: parts.mesh.as_ref().and_then(MeshService::key_reloads),
             calls: Arc::clone(&calls),
             tls: parts.tls.clone(),
             scrapes: OneAtATime::default(),
@@ -144,11 +148,15 @@ pub(crate) fn serve(
             admin = ports.admin,
             metrics = ports.metrics,
             mesh = ports.mesh,
-            "meshd is ready"
+            "meshd serves"
         );
+        let readiness = tokio::spawn(readiness::follow(health.clone()));
         parts.relieve_predecessor(socket_file.as_mut());
 
-        match until_the_end(&mut signals, parts).await {
+        let end = until_the_end(&mut signals, parts).await;
+        // What follows is no loss of readiness, and has lines of its own.
+        readiness.abort();
+        match end {
             End::Stop(signal) => {
                 info!(signal, "meshd stops");
                 health.update(|components| components.server = State::Down("stopping".to_owned()));

@@ -272,11 +272,13 @@ impl Client {
         let failure = failure.to_string();
         // The same again is no news.
         if self.status.connected || self.status.last_failure.as_ref() != Some(&failure) {
-            warn!(
-                server = %self.server,
-                failure,
+            let message = if self.publisher.rules_in_force().is_some() {
                 "no connection to the management server, the last rules stay in force"
-            );
+            } else {
+                "no connection to the management server, and no rules are in force: calls are \
+                 answered with an error"
+            };
+            warn!(server = %self.server, failure, "{message}");
         }
         let detail = format!("not connected to {}: {failure}", self.server);
         self.health

@@ -47,16 +47,20 @@ pub fn start(
     let required = config.rate_limiting.require_initial_config;
     let before = owner.rules();
     let names = before.as_deref().map(names).unwrap_or_default();
-    let publisher = Publisher::new(owner, health.clone(), names);
+    let publisher = Publisher::of_expected(owner, health.clone(), names);
     let state = publisher.state();
-    let rules = match &before {
+    let rules = match publisher.rules_in_force() {
         Some(rules) => {
-            let rules = rules.rules().len();
-            info!(
-                rules,
+            let message = if rules > 0 {
                 "rules from before this start are in force until the management server sends its own"
-            );
-            State::Degraded("rules from before this start are in force, the management server has not sent its own".to_owned())
+            } else {
+                "a set of rules without limits from before this start is in force until the \
+                 management server sends another one"
+            };
+            info!(rules, "{message}");
+            State::Degraded(format!(
+                "{rules} rules from before this start are in force, the management server has not sent its own"
+            ))
         }
         None => {
             warn!(

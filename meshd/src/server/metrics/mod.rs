@@ -2,11 +2,14 @@
 //! the mesh say of themselves. SPECIFICATION.md has the catalogue.
 
 mod calls;
+mod components;
 mod families;
 mod grpc;
 mod mesh;
+mod process;
 mod ratelimit_compat;
 mod region;
+mod reloads;
 mod rules;
 mod stat_name;
 mod values;
@@ -30,11 +33,15 @@ use prometheus_client::registry::Registry;
 use tracing::error;
 
 use self::families::Families;
+use self::process::Process;
+use self::reloads::LastReloads;
 use crate::mesh::MeshHandle;
 use crate::region_owner::RegionOwner;
+use crate::reload_status::ReloadStatus;
 use crate::rules_source::xds::XdsStatus;
 use crate::rules_source::{Loads, RulesState};
 use crate::server::calls::Calls;
+use crate::server::health::{Components, Health};
 use crate::server::one_at_a_time::OneAtATime;
 use crate::server::tls::Tls;
 use crate::value_series::{Shown, ValueSeries};
@@ -48,6 +55,8 @@ const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Where the numbers come from.
 #[derive(Clone, Debug)]
 pub struct Metrics {
+    /// The components' states.
+    pub health: Health,
     /// The region's.
     pub owner: Arc<RegionOwner>,
     /// The rules', and the management server's.
@@ -58,6 +67,8 @@ pub struct Metrics {
     pub ratelimit_compat: bool,
     /// The mesh's; none when it is off.
     pub mesh: Option<MeshHandle>,
+    /// How reloads of the key file go; none without one.
+    pub key_reloads: Option<Arc<ReloadStatus>>,
     /// What became of calls.
     pub calls: Arc<Calls>,
     /// TLS on the gRPC port; none when it is off.
@@ -87,6 +98,13 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
     let rendered = scrapes.answer(move || {
         let (region, rules) = metrics.owner.region_and_rules();
         let scrape = Scrape {
+            components: metrics.health.now(),
+            reloads: LastReloads {
+                rules: metrics.rules.loads().last,
+                tls: metrics.tls.as_ref().map(|tls| tls.last_reload()),
+                key_file: metrics.key_reloads.map(|reloads| reloads.last()),
+            },
+            process: Process::read(),
             region,
             rules: rules.unwrap_or_default(),
             values: metrics.values.map(|values| values.show()),
@@ -130,6 +148,10 @@ fn render(scrape: Scrape, as_open_metrics: bool) -> Result<String, fmt::Error> {
 /// What one scrape shows.
 #[derive(Debug)]
 struct Scrape {
+    components: Components,
+    reloads: LastReloads,
+    /// None where `/proc` cannot be read.
+    process: Option<Process>,
     region: Arc<Region>,
     /// As they are published in it: they know which of its sums are theirs.
     rules: Arc<RuleSet>,
@@ -149,9 +171,11 @@ struct Scrape {
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families::new(encoder);
+        components::encode(&self.components, &mut families)?;
         region::encode(&self.region, &mut families)?;
         let rules = &*self.rules;
         rules::encode(&self.region, rules, self.loads, &mut families)?;
+        reloads::encode(&self.reloads, &mut families)?;
         values::encode(self.values.as_ref(), &mut families)?;
         if self.ratelimit_compat {
             let values = self.values.as_ref();
@@ -161,7 +185,8 @@ impl Collector for Scrape {
         xds::encode(self.xds.as_ref(), &mut families)?;
         calls::encode(&self.calls, &mut families)?;
         grpc::encode(self.tls.as_deref(), &mut families)?;
-        mesh::encode(self.mesh.as_deref(), rules, &mut families)
+        mesh::encode(self.mesh.as_deref(), rules, &mut families)?;
+        process::encode(self.process.as_ref(), &mut families)
     }
 }
 

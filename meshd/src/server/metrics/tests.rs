@@ -1,4 +1,5 @@
 use super::*;
+use crate::reload_status::LastReload;
 use crate::value_series::{Name, Series};
 use hivemind_mesh::status::{
     CauseCount, KindTraffic, PeerState, PeerStatus, ProbeStatus, RuleOvershoot,
@@ -137,12 +138,20 @@ fn scrape(status: Option<Status>) -> Scrape {
     let loaded = hivemind_shared::rules::source::parse(&[source], &options).unwrap();
     let published = owned.publish_rules(&loaded.rules).unwrap();
     Scrape {
+        components: Health::starting().now(),
+        reloads: LastReloads {
+            rules: LastReload::loaded(),
+            tls: None,
+            key_file: None,
+        },
+        process: Process::read(),
         region: Arc::clone(owned.region()),
         rules: Arc::new(published.rules),
         values: None,
         loads: Loads {
             successful: 1,
             failed: 0,
+            last: LastReload::loaded(),
         },
         ratelimit_compat: false,
         xds: None,

@@ -19,6 +19,7 @@ use self::failures::Failures;
 pub use self::failures::{Cause, FailureCounts};
 use self::files::{Files, Loaded};
 use crate::config;
+use crate::reload_status::{LastReload, ReloadStatus};
 
 /// TLS as it is in force, for every connection that begins.
 #[derive(Debug)]
@@ -26,6 +27,7 @@ pub struct Tls {
     files: Files,
     in_force: ArcSwap<Loaded>,
     failures: Failures,
+    reloads: ReloadStatus,
     /// Handshakes that have begun and not ended.
     in_flight: AtomicUsize,
 }
@@ -39,6 +41,11 @@ impl Tls {
     /// Handshakes that came to nothing, by cause.
     pub fn failures(&self) -> FailureCounts {
         self.failures.counts()
+    }
+
+    /// How the last reload of the files went.
+    pub fn last_reload(&self) -> LastReload {
+        self.reloads.last()
     }
 
     /// What is odd about the files but no reason to stop.
@@ -62,6 +69,7 @@ pub fn load(server: &config::Server) -> Result<Option<Arc<Tls>>, Problems> {
             files,
             in_force: ArcSwap::from_pointee(loaded),
             failures: Failures::default(),
+            reloads: ReloadStatus::loaded(),
             in_flight: AtomicUsize::new(0),
         }))),
         Err(errors) => {

@@ -31,6 +31,7 @@ impl Reloader {
                 return self.reject(problems.join("; "));
             }
         };
+        self.tls.reloads.succeeded();
         if self.rejected.take().is_some() {
             self.health.update(|components| components.tls = State::Up);
             info!("the TLS files are good again");
@@ -50,6 +51,7 @@ impl Reloader {
     }
 
     fn reject(&mut self, problem: String) {
+        self.tls.reloads.failed();
         if self.rejected.as_ref() == Some(&problem) {
             return;
         }

@@ -7,9 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use netconfig_rs::Interface;
-use netconfig_rs::sys::InterfaceExt as _;
 use nix::sched::{CloneFlags, unshare};
+use rtnetlink::LinkUnspec;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::oneshot;
 use tun_rs::{DeviceBuilder, SyncDevice};
@@ -168,9 +167,6 @@ impl Inside {
     /// Moves this thread, and no other, into a namespace of its own and sets that up.
     fn enter(number: u8) -> Result<(Self, End), HostError> {
         unshare(CloneFlags::CLONE_NEWNET).map_err(HostError::Namespace)?;
-        Interface::try_from_name("lo")
-            .and_then(|loopback| loopback.set_up(true))
-            .map_err(|error| HostError::Loopback(io::Error::other(error.to_string())))?;
         let (device, addresses) = device(number).map_err(HostError::Device)?;
         let namespace =
             std::fs::read_link("/proc/thread-self/ns/net").map_err(HostError::Thread)?;
@@ -182,9 +178,22 @@ impl Inside {
             .enable_all()
             .build()
             .map_err(HostError::Thread)?;
+        runtime
+            .block_on(set_loopback_up())
+            .map_err(HostError::Loopback)?;
         let inside = Self { namespace, runtime };
         Ok((inside, End { addresses, device }))
     }
+}
+
+/// Sets up the loopback interface of the namespace that this thread is in.
+async fn set_loopback_up() -> io::Result<()> {
+    let (connection, netlink, _) = rtnetlink::new_connection()?;
+    let connection = tokio::spawn(connection);
+    let loopback = LinkUnspec::new_with_name("lo").up().build();
+    let done = netlink.link().set(loopback).execute().await;
+    connection.abort();
+    done.map_err(io::Error::other)
 }
 
 /// The interface to the wire, up, with the host's addresses.

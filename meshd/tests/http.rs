@@ -92,16 +92,51 @@ fn json_calls_are_answered_by_the_same_counters() {
     assert_eq!(status, 429);
     assert!(body.contains(r#""overallCode":"OVER_LIMIT""#), "{body}");
 
-    for wrong in [
-        "",
-        "{}",
-        r#"{"domain":"test"}"#,
-        r#"{"domain":"test","x":1}"#,
+    for (wrong, why) in [
+        ("", "EOF while parsing"),
+        ("{}", "rate limit domain must not be empty"),
+        (
+            r#"{"domain":"test"}"#,
+            "rate limit descriptor list must not be empty",
+        ),
+        (r#"{"domain":"test","x":1}"#, "unknown field `x`"),
+        (r#"{"domain":5}"#, "expected a string at line 1 column 11"),
+        (
+            r#"{"hitsAddend":1.5}"#,
+            "expected a whole number from 0 to 4294967295, not 1.5",
+        ),
+        (
+            r#"{"descriptors":[{"limit":{"unit":"FORTNIGHT"}}]}"#,
+            "the unit 'FORTNIGHT' is not known",
+        ),
     ] {
+        let (status, body) = meshd.json(wrong);
+        assert_eq!(status, 400, "{wrong}");
+        assert!(body.contains(why), "{wrong} {body}");
+    }
+    let long = format!(r#"{{"{}":1}}"#, "x\u{202e}".repeat(100_000));
+    let (status, body) = meshd.json(&long);
+    assert_eq!(status, 400);
+    assert!(body.len() < 1_000 && !body.contains('\u{202e}'), "{body}");
+    let too_long = format!(r#"{{"domain":"{}"}}"#, "x".repeat(1024 * 1024));
+    assert_eq!(meshd.json(&too_long).0, 413);
+}
+
+#[test]
+fn json_calls_may_write_their_numbers_as_they_like() {
+    let meshd = Site::new(RULES).start();
+    for (hits, left) in [("1.0", 2), (r#""1""#, 1), ("1e0", 0)] {
+        let descriptors = r#"[{"entries":[{"key":"user","value":"ada"}]}]"#;
+        let call =
+            format!(r#"{{"domain":"test","descriptors":{descriptors},"hitsAddend":{hits}}}"#);
+        let (status, body) = meshd.json(&call);
+        assert_eq!(status, 200, "{hits} {body}");
+        let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        let status = &answer["statuses"][0];
         assert_eq!(
-            meshd.json(wrong),
-            (400, "Bad Request\n".to_owned()),
-            "{wrong}"
+            status["limitRemaining"].as_u64().unwrap_or(0),
+            left,
+            "{hits}"
         );
     }
 }

@@ -156,14 +156,19 @@ fn wrong_resets_are_refused_with_a_reason() {
          content-length: {length}\r\n\r\n{ADA}"
     );
     assert_eq!(exchange(meshd.ports.admin, &form).0, 415);
-    // And as a page would whose name was made to lead here, so that it is of the same site.
-    let rebound = format!(
-        "POST /reset HTTP/1.1\r\nhost: rebound.example\r\norigin: http://rebound.example\r\n\
-         connection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{ADA}"
-    );
-    let (status, answer) = exchange(meshd.ports.admin, &rebound);
+    // And as a page would that has the address of this very port.
+    let of_host = |host: &str| {
+        let request = format!(
+            "POST /reset HTTP/1.1\r\nhost: {host}\r\norigin: http://{host}\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n{ADA}"
+        );
+        exchange(meshd.ports.admin, &request)
+    };
+    let (status, answer) = of_host("test");
     assert_eq!(status, 403, "{answer}");
     assert!(answer.contains("\"web_page\""), "{answer}");
+    // And as one whose name was made to lead here.
+    assert_eq!(of_host("rebound.example").0, 421);
     assert_eq!(meshd.http("/reset").0, 404, "not on the public port");
 }
 

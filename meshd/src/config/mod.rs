@@ -7,6 +7,7 @@
 mod checks;
 mod environment;
 mod file;
+mod host_pattern;
 mod host_port;
 mod load;
 mod mesh;
@@ -29,6 +30,7 @@ use hivemind_shared::region::{DEFAULT_PATH, RegionOptions};
 use hivemind_shared::rules::source::Options as RulesOptions;
 use hivemind_shared::rules::{Modes, NearLimitRatio};
 
+pub use self::host_pattern::HostPattern;
 pub use self::host_port::HostPort;
 pub use self::load::{Loaded, Sources, load};
 pub use self::mesh::{Mesh, MeshMode};
@@ -133,6 +135,9 @@ pub struct Server {
     pub reflection: bool,
     /// Port of `/healthcheck`, `/ready`, `/json` and `/metrics`; 0 picks a free one.
     pub http_port: u16,
+    /// Names under which the HTTP, admin and metrics ports may be asked, besides those of this host and
+    /// its network.
+    pub allowed_hosts: Vec<HostPattern>,
     /// Threads that serve gRPC; 0 is one a core.
     pub workers: u16,
     /// How long calls in flight may take to finish when meshd stops.
@@ -265,6 +270,7 @@ impl Config {
                 keepalive_timeout: Duration::from_secs(20),
                 reflection: true,
                 http_port: 8080,
+                allowed_hosts: Vec::new(),
                 workers: 0,
                 drain_timeout: Duration::from_secs(10),
             },

@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 72] = [
+pub static KEYS: [Key; 73] = [
     key!(
         node.name,
         "NAME",
@@ -152,6 +152,11 @@ pub static KEYS: [Key; 72] = [
         server.http_address,
         "ADDRESS",
         "Address of the HTTP port [default: server.address]"
+    ),
+    key!(
+        server.allowed_hosts,
+        "NAME,…",
+        "Names the HTTP ports may be asked under, besides this host's and its network's"
     ),
     key!(
         server.workers,

@@ -9,6 +9,7 @@ mod dynamic_metadata;
 mod grpc;
 pub mod grpc_health;
 pub mod health;
+pub mod host_names;
 pub mod http;
 pub mod http_port;
 mod json;
@@ -23,6 +24,7 @@ pub mod reset;
 mod response_headers;
 mod rule_lists;
 pub mod tls;
+pub mod web_guard;
 pub mod workers;
 
 pub use self::grpc::Services;

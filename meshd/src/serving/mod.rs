@@ -25,10 +25,12 @@ use crate::server::calls::{CallCounts, Calls};
 use crate::server::connection::ConnectionSettings;
 use crate::server::counters::Counters;
 use crate::server::health::State;
+use crate::server::host_names::HostNames;
 use crate::server::listen::{SocketFile, UnixSocket};
 use crate::server::metrics::{self, Metrics};
 use crate::server::one_at_a_time::OneAtATime;
 use crate::server::reset::Resets;
+use crate::server::web_guard::WebGuard;
 use crate::server::workers::Workers;
 use crate::server::{
     Extras, RateLimit, Reflection, Services, admin, grpc_health, http, http_port, readiness,
@@ -139,8 +141,9 @@ pub(crate) fn serve(
         let accepting =
             tokio::spawn(grpc.accept(Arc::clone(&workers), stop.signal(), left.signal()));
         let ports_of_http = [(http, http_router), (admin, admin::router(endpoints))];
+        let guard = WebGuard::new(HostNames::of(&loaded.config));
         for (port, router) in ports_of_http.into_iter().chain(metrics_port) {
-            tokio::spawn(http_port::serve(port, router, left.signal()));
+            tokio::spawn(http_port::serve(port, guard.protect(router), left.signal()));
         }
         info!(
             grpc = ports.grpc,

@@ -103,7 +103,10 @@ impl Crowd {
         self.add(move || async move {
             let call = move || {
                 let length = CALL.len();
-                let head = format!("POST /json HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}");
+                let head = format!(
+                    "POST /json HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\
+                     content-type: application/json\r\ncontent-length: {length}"
+                );
                 exchange(port, &format!("{head}\r\n\r\n{CALL}"))
             };
             let (status, answer) = tokio::task::spawn_blocking(call).await.expect("an answer");

@@ -25,7 +25,10 @@ impl LastingHttp {
             BufReader::new(stream.expect("no connection is refused"))
         });
         let length = body.len();
-        let head = format!("POST /json HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n");
+        let head = format!(
+            "POST /json HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\n\
+             content-length: {length}\r\n\r\n"
+        );
         let request = [head.as_bytes(), body.as_bytes()].concat();
         connection
             .get_mut()

@@ -268,7 +268,8 @@ impl Meshd {
     pub(crate) fn json(&self, body: &str) -> (u16, String) {
         let length = body.len();
         let head = format!(
-            "POST /json HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}"
+            "POST /json HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n\
+             content-type: application/json"
         );
         exchange(self.ports.http, &format!("{head}\r\n\r\n{body}"))
     }

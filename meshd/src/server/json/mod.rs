@@ -1,40 +1,73 @@
 //! `/json`: the Rate Limit Service without gRPC, one call as one JSON document each way, as
 //! envoyproxy/ratelimit has it. The documents are the JSON form of the protobuf messages.
 
-use std::fmt;
+mod number;
 
-use super::dynamic_metadata;
+use std::borrow::Cow;
+
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
-use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use hivemind_proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use hivemind_proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor as descriptor;
 use hivemind_proto::envoy::service::ratelimit::v3::rate_limit_response as response;
 use hivemind_proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
-use serde::de::{self, Deserializer, Visitor};
+use hivemind_shared::yaml::printable;
+use serde::de::{Deserializer, Error as _};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
+use self::number::Number;
 use super::calls::Outcome;
+use super::dynamic_metadata;
 use super::rate_limit::{RateLimit, RateLimitError};
 
 /// The largest body that is read, the same as for gRPC.
 pub(super) const BODY_SIZE_MAX: usize = 1024 * 1024;
 
-/// Answers one call: 200 within the limit, 429 over it, 400 when the call is wrong.
+/// Why a call is wrong.
+#[derive(Debug, thiserror::Error)]
+enum CallError {
+    #[error(
+        "a call is JSON, and has to say so: send `content-type: application/json` (with curl, -H \
+         'content-type: application/json')"
+    )]
+    ContentType,
+    #[error("{}", .0.body_text())]
+    Body(#[from] BytesRejection),
+    /// The message repeats parts of the body.
+    #[error("the body is no call: {}", printable(&.0.to_string()))]
+    Json(#[from] serde_json::Error),
+}
+
+impl IntoResponse for CallError {
+    fn into_response(self) -> Response {
+        let status = match &self {
+            Self::ContentType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Body(rejection) => rejection.status(),
+            Self::Json(_) => StatusCode::BAD_REQUEST,
+        };
+        wrong(status, &self)
+    }
+}
+
+/// Answers one call: 200 within the limit, 429 over it, 400 or what fits better when the call is wrong.
 pub(super) async fn should_rate_limit(
     State(rate_limit): State<RateLimit>,
+    headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let request = body
-        .ok()
-        .and_then(|body| serde_json::from_slice::<Request>(&body).ok());
-    let Some(request) = request else {
-        rate_limit.counts().ended(Outcome::Malformed);
-        return bad_request();
+    let request = match read(&headers, body) {
+        Ok(request) => request,
+        Err(error) => {
+            rate_limit.counts().ended(Outcome::Malformed);
+            return error.into_response();
+        }
     };
-    match rate_limit.answer(&request.into()) {
+    match rate_limit.answer(&request) {
         Ok(answer) => {
             let status = match answer.overall_code() {
                 response::Code::Ok => StatusCode::OK,
@@ -43,16 +76,43 @@ pub(super) async fn should_rate_limit(
             };
             (status, axum::Json(Answer::from(&answer))).into_response()
         }
-        Err(RateLimitError::EmptyDomain | RateLimitError::EmptyDescriptorList) => bad_request(),
+        Err(error @ (RateLimitError::EmptyDomain | RateLimitError::EmptyDescriptorList)) => {
+            wrong(StatusCode::BAD_REQUEST, &error)
+        }
         // envoyproxy/ratelimit says 400 here too, but that hides our fault behind the caller's.
         Err(error @ (RateLimitError::NoRules | RateLimitError::Undecided(_))) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")).into_response()
+            wrong(StatusCode::SERVICE_UNAVAILABLE, &error)
         }
     }
 }
 
-fn bad_request() -> Response {
-    (StatusCode::BAD_REQUEST, "Bad Request\n").into_response()
+fn read(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<RateLimitRequest, CallError> {
+    // Pages of other sites may send every type but this one without having asked whether they may.
+    if !is_json(headers) {
+        return Err(CallError::ContentType);
+    }
+    let request: Request = serde_json::from_slice(&body?)?;
+    Ok(request.into())
+}
+
+/// Whether the body is said to be JSON.
+fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).map(|it| it.to_str());
+    let Some(Ok(content_type)) = content_type else {
+        return false;
+    };
+    let (media_type, _) = content_type.split_once(';').unwrap_or((content_type, ""));
+    let media_type = media_type.trim().to_ascii_lowercase();
+    media_type
+        .strip_prefix("application/")
+        .is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}
+
+fn wrong(status: StatusCode, error: &dyn std::error::Error) -> Response {
+    (status, format!("{error}\n")).into_response()
 }
 
 /// `RateLimitRequest`. In the JSON form of protobuf every field may be left out or `null`.
@@ -62,7 +122,7 @@ struct Request {
     domain: Option<String>,
     descriptors: Option<Vec<Descriptor>>,
     #[serde(alias = "hits_addend")]
-    hits_addend: Option<Unsigned<u32>>,
+    hits_addend: Option<Number<u32>>,
 }
 
 #[derive(Deserialize)]
@@ -71,7 +131,7 @@ struct Descriptor {
     entries: Option<Vec<Entry>>,
     limit: Option<LimitOverride>,
     #[serde(alias = "hits_addend")]
-    hits_addend: Option<Unsigned<u64>>,
+    hits_addend: Option<Number<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -85,7 +145,7 @@ struct Entry {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct LimitOverride {
     #[serde(alias = "requests_per_unit")]
-    requests_per_unit: Option<Unsigned<u32>>,
+    requests_per_unit: Option<Number<u32>>,
     unit: Option<Unit>,
 }
 
@@ -126,54 +186,22 @@ impl From<Descriptor> for RateLimitDescriptor {
     }
 }
 
-/// An unsigned number, written as a number or as a text.
-struct Unsigned<T>(T);
-
-impl<'de, T: TryFrom<u64>> Deserialize<'de> for Unsigned<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Unsigned64;
-
-        impl Visitor<'_> for Unsigned64 {
-            type Value = u64;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an unsigned number")
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<u64, E> {
-                Ok(number)
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
-                text.parse().map_err(E::custom)
-            }
-        }
-
-        let number = deserializer.deserialize_any(Unsigned64)?;
-        let narrow =
-            T::try_from(number).map_err(|_| de::Error::custom("the number is too large"))?;
-        Ok(Self(narrow))
-    }
-}
-
 /// A unit's number, written as its name or its number.
 struct Unit(i32);
 
 impl<'de> Deserialize<'de> for Unit {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum NameOrNumber {
-            Name(String),
-            Number(i32),
+        let json = <&RawValue>::deserialize(deserializer)?.get();
+        if json.starts_with('"') {
+            let name: Cow<'_, str> = serde_json::from_str(json).map_err(D::Error::custom)?;
+            let unit = response::rate_limit::Unit::from_str_name(&name);
+            return unit.map(|unit| Self(unit.into())).ok_or_else(|| {
+                D::Error::custom(format_args!("the unit '{}' is not known", printable(&name)))
+            });
         }
-
-        match NameOrNumber::deserialize(deserializer)? {
-            NameOrNumber::Name(name) => response::rate_limit::Unit::from_str_name(&name)
-                .map(|unit| Self(unit.into()))
-                .ok_or_else(|| de::Error::custom("the unit is not known")),
-            NameOrNumber::Number(number) => Ok(Self(number)),
-        }
+        Number::of(json)
+            .map(|Number(number)| Self(number))
+            .map_err(D::Error::custom)
     }
 }
 
@@ -266,9 +294,9 @@ mod tests {
     use super::*;
 
     fn read(json: &str) -> Option<RateLimitRequest> {
-        serde_json::from_str::<Request>(json)
-            .ok()
-            .map(RateLimitRequest::from)
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, "application/json".parse().unwrap());
+        super::read(&headers, Ok(Bytes::from(json.to_owned()))).ok()
     }
 
     #[test]
@@ -285,6 +313,37 @@ mod tests {
         assert_eq!(descriptor.hits_addend, Some(2));
         assert_eq!(descriptor.limit.unwrap().requests_per_unit, 5);
         assert_eq!(descriptor.limit.unwrap().unit, 3);
+    }
+
+    #[test]
+    fn numbers_are_read_as_the_json_form_of_protobuf_has_them() {
+        for (json, number) in [
+            ("1", 1),
+            ("1.0", 1),
+            ("1e0", 1),
+            ("20E-1", 2),
+            (r#""3.0""#, 3),
+        ] {
+            let wanted = Some(number);
+            let call = read(&format!(r#"{{"hitsAddend":{json}}}"#));
+            assert_eq!(call.map(|call| call.hits_addend), wanted, "{json}");
+            let call = read(&format!(
+                r#"{{"descriptors":[{{"hits_addend":{json},
+                    "limit":{{"requests_per_unit":{json},"unit":{json}}}}}]}}"#
+            ));
+            // Units have names, so a number in quotes is none.
+            if json.starts_with('"') {
+                assert_eq!(call, None, "{json}");
+                continue;
+            }
+            let descriptor = &call.unwrap().descriptors[0];
+            assert_eq!(descriptor.hits_addend, wanted.map(u64::from), "{json}");
+            let limit = descriptor.limit.unwrap();
+            assert_eq!(Some(limit.requests_per_unit), wanted, "{json}");
+            assert_eq!(u32::try_from(limit.unit).ok(), wanted, "{json}");
+        }
+        let call = read(r#"{"descriptors":[{"hitsAddend":"18446744073709551615.0"}]}"#);
+        assert_eq!(call.unwrap().descriptors[0].hits_addend, Some(u64::MAX));
     }
 
     #[test]
@@ -307,7 +366,12 @@ mod tests {
             r#"{"domain":5}"#,
             r#"{"hitsAddend":-1}"#,
             r#"{"hitsAddend":4294967296}"#,
+            r#"{"hitsAddend":1.5}"#,
             r#"{"hitsAddend":"x"}"#,
+            r#"{"hitsAddend":""}"#,
+            r#"{"hitsAddend":true}"#,
+            r#"{"hitsAddend":[1]}"#,
+            r#"{"hitsAddend":1,"hits_addend":1}"#,
             r#"{"descriptors":[{"limit":{"unit":"FORTNIGHT"}}]}"#,
             r#"{"descriptors":[{"entries":[{"kye":"k"}]}]}"#,
         ] {

@@ -79,8 +79,11 @@ impl Budget {
     /// Takes out what was sent.
     pub(crate) fn take(&mut self, purpose: Purpose, bytes: usize) {
         let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        // Whatever made this node send so much, it does not keep it from sending for longer than a second.
+        let owed_max = i64::try_from(self.bytes_per_s).unwrap_or(i64::MAX);
         let bucket = self.bucket(purpose);
-        bucket.tokens = bucket.tokens.saturating_sub(bytes);
+        let left = bucket.tokens.saturating_sub(bytes);
+        bucket.tokens = left.max(-owed_max);
     }
 
     /// Whether there is anything left.
@@ -89,6 +92,48 @@ impl Budget {
             Purpose::News => self.news.tokens > 0,
             Purpose::Copies => self.copies.tokens > 0,
         }
+    }
+}
+
+/// How often something may be done: so many times at once, and so many times a second after that.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    per_s: i64,
+    /// Millionths, as what is left.
+    most: i64,
+    left: i64,
+    filled_us: u64,
+}
+
+impl Allowance {
+    /// All of it.
+    pub(crate) const fn new(per_s: u32, most: u32) -> Self {
+        let most = most as i64 * 1_000_000;
+        Self {
+            per_s: per_s as i64,
+            most,
+            left: most,
+            filled_us: 0,
+        }
+    }
+
+    /// Takes so many, if there is one left. What there was not is owed, a second's worth at most.
+    pub(crate) fn take(&mut self, now_us: u64, count: usize) -> bool {
+        let elapsed_us = now_us.saturating_sub(self.filled_us);
+        self.filled_us = now_us.max(self.filled_us);
+        let come_in = i64::try_from(elapsed_us)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(self.per_s);
+        self.left = self.left.saturating_add(come_in).min(self.most);
+        if self.left < 1_000_000 {
+            return false;
+        }
+        let taken = i64::try_from(count)
+            .unwrap_or(i64::MAX)
+            .saturating_mul(1_000_000);
+        let owed_max = self.per_s.saturating_mul(1_000_000);
+        self.left = self.left.saturating_sub(taken).max(-owed_max);
+        true
     }
 }
 
@@ -141,5 +186,37 @@ mod tests {
         assert!(!budget.is_open(Purpose::News));
         budget.fill(300_000);
         assert!(budget.is_open(Purpose::News));
+    }
+
+    #[test]
+    fn no_flood_of_what_must_be_sent_keeps_the_rest_waiting_for_longer_than_a_second() {
+        for purpose in [Purpose::News, Purpose::Copies] {
+            let mut budget = Budget::new(RATE, 0);
+            (0..1_000).for_each(|_| budget.take(purpose, 1_000_000));
+            let mut second = 0;
+            while !budget.is_open(purpose) {
+                second += 1;
+                budget.fill(second * 1_000_000);
+                assert!(second <= 5, "{purpose:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_allowance_is_what_comes_in_and_at_most_a_second_of_it_is_owed() {
+        let mut allowance = Allowance::new(10, 20);
+        let taken = |allowance: &mut Allowance, now_us| {
+            std::iter::repeat_with(|| allowance.take(now_us, 1))
+                .take(1_000)
+                .filter(|took| *took)
+                .count()
+        };
+        assert_eq!(taken(&mut allowance, 5_000_000), 20);
+        assert_eq!(taken(&mut allowance, 6_000_000), 10);
+        assert_eq!(taken(&mut allowance, 5_500_000), 0, "time does not go back");
+        assert_eq!(taken(&mut allowance, 60_000_000), 20);
+        assert!(allowance.take(61_000_000, usize::MAX));
+        assert_eq!(taken(&mut allowance, 61_900_000), 0);
+        assert_eq!(taken(&mut allowance, 62_200_000), 2);
     }
 }

@@ -2,7 +2,7 @@
 
 use hivemind_shared::region::Note;
 use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
-use hivemind_shared::window::Window;
+use hivemind_shared::window::{Period, Window};
 
 /// This host's counters, as the mesh needs them. The daemon and the simulator hand in a region's.
 pub trait Counters {
@@ -32,6 +32,10 @@ pub trait Counters {
 
     /// What this run and those before it have noted, as far as there was room.
     fn forgiven(&self) -> Vec<Note>;
+
+    /// The periods of the rules in force that are longer than one unit, in order. Those of one unit need no
+    /// rule: requests may bring limits by them.
+    fn periods(&self) -> &[Period];
 
     /// The limit of the rule with this statistics index; `None` when no one rule is known to have it.
     fn limit(&self, rule: u32) -> Option<u32>;

@@ -15,10 +15,17 @@ pub enum DropCause {
     Unauthentic,
     /// Seen before, too old to tell, or of an earlier run of its sender.
     Replayed,
+    /// The run of its sender begins more than a day after now: a clock is wrong, or somebody wants to silence a
+    /// host.
+    IncarnationAhead,
     /// Sent by this very process: a bootstrap name leads back here.
     FromSelf,
     /// Opened, but what is inside makes no sense: a faulty or hostile member.
     BadContent,
+    /// Opened, and more of its kind than is taken in at a time, or to be answered where no member is known.
+    Throttled,
+    /// Counts by a period that no rule here has, and no request can bring.
+    UnknownPeriod,
     /// Counts of windows that have passed here, or are not near yet: the clocks differ.
     OutsideWindows,
     /// Counts of new keys beyond what this host has room for.
@@ -31,15 +38,18 @@ pub enum DropCause {
 
 impl DropCause {
     /// Every cause.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::OtherVersion,
         Self::OtherCluster,
         Self::UnknownKey,
         Self::Unauthentic,
         Self::Replayed,
+        Self::IncarnationAhead,
         Self::FromSelf,
         Self::BadContent,
+        Self::Throttled,
+        Self::UnknownPeriod,
         Self::OutsideWindows,
         Self::NoRoom,
         Self::TooManyActors,
@@ -55,8 +65,11 @@ impl DropCause {
             Self::UnknownKey => "unknown_key",
             Self::Unauthentic => "unauthentic",
             Self::Replayed => "replayed",
+            Self::IncarnationAhead => "incarnation_ahead",
             Self::FromSelf => "from_self",
             Self::BadContent => "bad_content",
+            Self::Throttled => "throttled",
+            Self::UnknownPeriod => "unknown_period",
             Self::OutsideWindows => "outside_windows",
             Self::NoRoom => "no_room",
             Self::TooManyActors => "too_many_actors",

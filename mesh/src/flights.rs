@@ -117,10 +117,15 @@ impl Flights {
         self.drop_done();
     }
 
-    /// Forgets a peer: nothing is waited for from it any more.
-    pub(crate) fn forget(&mut self, link: LinkIndex) {
+    /// Forgets peers, which are in order: nothing is waited for from them any more.
+    pub(crate) fn forget(&mut self, links: &[LinkIndex]) {
+        if links.is_empty() {
+            return;
+        }
         for flight in &mut self.0 {
-            flight.waiting.retain(|waiting| *waiting != link);
+            flight
+                .waiting
+                .retain(|waiting| links.binary_search(waiting).is_err());
         }
         self.drop_done();
     }
@@ -201,7 +206,7 @@ mod tests {
     fn nothing_is_waited_for_from_a_peer_that_is_gone() {
         let mut flights = flights([1, 2]);
         assert!(flights.acknowledge(1, BOB).is_some());
-        flights.forget(ANN);
+        flights.forget(&[ANN]);
         assert_eq!(flights.0.len(), 1);
         assert_eq!(lost(&mut flights, |_, _| true), [(BOB, 2)]);
     }

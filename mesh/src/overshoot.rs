@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn the_estimate_is_the_others_rate_times_the_time_their_news_takes() {
-        let mut book = Book::new(1, 10);
+        let mut book = Book::new(1, 10, [1, 2]);
         let key = some_key(&mut book);
         let mut overshoot = Overshoot::default();
         overshoot.note(&mut book, key, 300);

@@ -6,7 +6,7 @@ use hivemind_shared::clock::Clock;
 use hivemind_shared::region::{Note, Region};
 use hivemind_shared::rules::{Algorithm, RuleLimit, RuleSet};
 use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
-use hivemind_shared::window::Window;
+use hivemind_shared::window::{Period, Window};
 
 use crate::counters::Counters;
 
@@ -17,6 +17,8 @@ pub struct RegionCounters<C> {
     clock: C,
     /// Limits by the rules' statistics index, of the rules of `generation`.
     limits: Vec<Option<u32>>,
+    /// Periods of these rules that are longer than one unit, in order.
+    periods: Vec<Period>,
     generation: u64,
 }
 
@@ -27,6 +29,7 @@ impl<C: Clock> RegionCounters<C> {
             region,
             clock,
             limits: Vec::new(),
+            periods: Vec::new(),
             generation: 0,
         }
     }
@@ -44,6 +47,7 @@ impl<C: Clock> RegionCounters<C> {
         {
             self.generation = generation;
             self.limits = limits(&rules);
+            self.periods = periods(&rules);
         }
     }
 }
@@ -72,6 +76,18 @@ fn limits(rules: &RuleSet) -> Vec<Option<u32>> {
         limits[index] = Some(known.min(requests_per_unit));
     }
     limits
+}
+
+/// The periods of rules that are longer than one unit, each once and in order.
+fn periods(rules: &RuleSet) -> Vec<Period> {
+    let counted = rules.rules().filter_map(|(_, rule)| rule.counting());
+    let mut periods: Vec<Period> = counted
+        .map(|counting| counting.period())
+        .filter(|period| period.multiplier() > 1)
+        .collect();
+    periods.sort_unstable();
+    periods.dedup();
+    periods
 }
 
 impl<C: Clock> Counters for RegionCounters<C> {
@@ -104,6 +120,10 @@ impl<C: Clock> Counters for RegionCounters<C> {
 
     fn forgiven(&self) -> Vec<Note> {
         self.region.forgiven().collect()
+    }
+
+    fn periods(&self) -> &[Period] {
+        &self.periods
     }
 
     fn limit(&self, rule: u32) -> Option<u32> {

@@ -65,3 +65,12 @@ pub struct Local {
     /// Its name, for people.
     pub name: String,
 }
+
+/// What chance is made of. A generator of its own is no part of this crate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Randomness {
+    /// Where everything that the protocol draws begins. The same seed is the same run.
+    pub seed: u64,
+    /// The key of hash tables whose keys peers choose. Nobody else may know it.
+    pub hash_key: [u64; 2],
+}

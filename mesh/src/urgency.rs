@@ -129,7 +129,7 @@ mod tests {
 
     /// With ε = 1 % and four nodes, last sent at the time 1 s.
     fn urgency(case: Case) -> Urgency {
-        let mut book = Book::new(1, 10);
+        let mut book = Book::new(1, 10, [1, 2]);
         let id = some_key(&mut book);
         let entry = book.entry_mut(id).unwrap();
         entry.own.sent_us = Some(1_000_000);

@@ -299,8 +299,13 @@ fn every_run_has_a_larger_number_than_the_one_before_also_when_the_clock_was_set
     assert_eq!(owned.next_incarnation(3_000), 3_000);
     assert_eq!(owned.region().incarnation(), 3_000);
     drop(owned);
-    poke(&place, 280, u64::MAX);
-    assert_eq!(own(&place).next_incarnation(0), u64::MAX);
+    // But for one that a wrong clock has left behind.
+    assert_eq!(own(&place).next_incarnation(3_000 + 86_400_000), 86_403_000);
+    assert_eq!(own(&place).next_incarnation(3_000), 3_000);
+    for left_behind in [86_403_001, u64::MAX] {
+        poke(&place, 280, left_behind);
+        assert_eq!(own(&place).next_incarnation(3_000), 3_000);
+    }
 }
 
 #[test]

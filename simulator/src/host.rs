@@ -6,7 +6,7 @@ use hivemind_mesh::node::Mesh;
 use hivemind_mesh::outbox::Outbox;
 use hivemind_mesh::region::RegionCounters;
 use hivemind_mesh::seal::KeyRing;
-use hivemind_mesh::settings::{Local, Settings};
+use hivemind_mesh::settings::{Local, Randomness, Settings};
 use hivemind_mesh::status::Status;
 use hivemind_mesh::time::Now;
 use hivemind_shared::clock::ManualClock;
@@ -183,7 +183,10 @@ impl Host {
             common.settings.clone(),
             local,
             &common.ring,
-            seed.split("mesh", 0).number(),
+            Randomness {
+                seed: seed.split("mesh", 0).number(),
+                hash_key: [0, 1].map(|half| seed.split("hash key", half).number()),
+            },
             now,
             &mut self.counters,
         ));

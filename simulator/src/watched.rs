@@ -5,7 +5,7 @@ use hivemind_mesh::region::RegionCounters;
 use hivemind_shared::clock::ManualClock;
 use hivemind_shared::region::Note;
 use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
-use hivemind_shared::window::Window;
+use hivemind_shared::window::{Period, Window};
 
 /// A count of peers that became visible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,10 @@ impl Counters for WatchedCounters {
 
     fn forgiven(&self) -> Vec<Note> {
         self.counters.forgiven()
+    }
+
+    fn periods(&self) -> &[Period] {
+        self.counters.periods()
     }
 
     fn limit(&self, rule: u32) -> Option<u32> {

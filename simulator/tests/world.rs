@@ -160,6 +160,31 @@ fn a_clock_set_back_over_an_edge_restarts_the_count_and_the_ledger_knows() {
 }
 
 #[test]
+fn a_clock_that_goes_far_ahead_and_comes_back_in_steps_lets_nothing_pass_again() {
+    let year_us = 365 * 86_400 * 1_000_000;
+    let set = |years: i64| Fault::StepClock {
+        node: 1,
+        by_us: years * year_us,
+    };
+    let world = world_after(&with_faults([(2, set(70)), (3, set(-10)), (4, set(-60))]));
+    let passed: Vec<_> = world
+        .ledger()
+        .iter()
+        .map(|(_, _, window)| (window.total(), window.passed()))
+        .collect();
+    let [(total, passed), ahead @ ..] = passed.as_slice() else {
+        panic!("there is the window of the true time");
+    };
+    // A hit may pass between the moment the clock is right and the next tick, and none later.
+    assert!(
+        *total > 400 && (50..=51).contains(passed),
+        "{total} {passed}"
+    );
+    assert_eq!(ahead.len(), 2);
+    assert!(ahead.iter().all(|(_, passed)| *passed == 50), "{ahead:?}");
+}
+
+#[test]
 fn counts_that_nobody_heard_of_are_found_missing() {
     // Without anybody listening there is no way to agree, whatever the mesh is like.
     let side_of = vec![0, 1, 2];

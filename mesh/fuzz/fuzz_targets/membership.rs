@@ -5,6 +5,7 @@
 
 use hivemind_mesh::membership::{Member, Membership, Output, PAYLOAD_BYTES_MAX};
 use hivemind_mesh::settings::Preset;
+use hivemind_mesh::time::Now;
 use libfuzzer_sys::fuzz_target;
 
 fn member(actor: u8) -> Member {
@@ -13,6 +14,10 @@ fn member(actor: u8) -> Member {
         incarnation: 1,
         address: ([10, 0, 0, actor], 7946).into(),
     }
+}
+
+fn at(monotonic_us: u64) -> Now {
+    Now { monotonic_us, unix_us: 1_000_000_000 }
 }
 
 /// What is said to the one of these two is heard by it, until there is nothing more to say.
@@ -28,8 +33,8 @@ fn converse(now_us: u64, me: &mut Membership, peer: &mut Membership, out: &mut O
             let to = [member(1), member(2)].into_iter().find(|member| member.address == to);
             // A hostile payload can have the one ask the other for what that one refuses.
             let _ = match to.map(|member| member.actor) {
-                Some(1) => me.receive(now_us, payload, &mut replies),
-                Some(_) => peer.receive(now_us, payload, &mut replies),
+                Some(1) => me.receive(at(now_us), payload, &mut replies),
+                Some(_) => peer.receive(at(now_us), payload, &mut replies),
                 None => Ok(()),
             };
         }
@@ -52,7 +57,7 @@ fuzz_target!(|input: &[u8]| {
         let (payload, after) = after.split_at(length);
         rest = after;
         now_us += u64::from(pause) * 4_000;
-        let _ = me.receive(now_us, payload, &mut out);
+        let _ = me.receive(at(now_us), payload, &mut out);
         me.tick(now_us, &mut out);
         peer.tick(now_us, &mut out);
         converse(now_us, &mut me, &mut peer, &mut out);

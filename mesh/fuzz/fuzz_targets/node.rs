@@ -14,7 +14,7 @@ use hivemind_mesh::counters::Counters;
 use hivemind_mesh::node::Mesh;
 use hivemind_mesh::outbox::Outbox;
 use hivemind_mesh::seal::{KeyRing, Sealer, SenderId};
-use hivemind_mesh::settings::{Local, Settings};
+use hivemind_mesh::settings::{Local, Randomness, Settings};
 use hivemind_mesh::time::Now;
 use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::region::Note;
@@ -27,6 +27,8 @@ const CLUSTER: &str = "fuzz";
 const KEYS_MAX: usize = 32;
 /// What a node says at once, whatever it was told, bytes.
 const SAID_BYTES_MAX: usize = 64 << 10;
+
+const RANDOM: Randomness = Randomness { seed: 7, hash_key: [8, 9] };
 
 /// One key of this host, and what others are said to have counted.
 #[derive(Default)]
@@ -86,6 +88,10 @@ impl Counters for Fake {
         Vec::new()
     }
 
+    fn periods(&self) -> &[Period] {
+        &[]
+    }
+
     fn limit(&self, _rule: u32) -> Option<u32> {
         Some(100)
     }
@@ -112,7 +118,7 @@ impl Node {
         let mut settings = Settings::new(CLUSTER);
         settings.keys_max = KEYS_MAX;
         let mut counters = Fake::default();
-        let mesh = Mesh::new(settings.clone(), local(actor), keys, 7, now, &mut counters);
+        let mesh = Mesh::new(settings.clone(), local(actor), keys, RANDOM, now, &mut counters);
         Self { mesh, counters, settings }
     }
 

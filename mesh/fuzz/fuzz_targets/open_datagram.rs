@@ -10,6 +10,7 @@ use hivemind_mesh::seal::{KeyRing, Opener, Sealer, SenderId};
 use libfuzzer_sys::fuzz_target;
 
 const CLUSTER: &str = "fuzz";
+const INCARNATION_MAX: u64 = 1 << 40;
 const SENDER: SenderId = SenderId { actor: 1, incarnation: 2, session: 3 };
 const RECEIVER: SenderId = SenderId { actor: 4, incarnation: 5, session: 6 };
 
@@ -31,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
     };
     if mode & 2 != 0 {
         // A sender that is known, with its key.
-        assert!(opener.open(&mut seal(b"first")).is_ok());
+        assert!(opener.open(INCARNATION_MAX, &mut seal(b"first")).is_ok());
     }
     let known = opener.senders();
     let truth = seal(b"forty bytes of a body that is to be true");
@@ -39,10 +40,10 @@ fuzz_target!(|input: &[u8]| {
         // A key that the fuzzer guesses is worth a report.
         let mut datagram = rest.to_vec();
         if *keys.key_ids().collect::<Vec<_>>() != [0] {
-            assert!(opener.open(&mut datagram).is_err());
+            assert!(opener.open(INCARNATION_MAX, &mut datagram).is_err());
             assert_eq!(opener.senders(), known);
         } else {
-            let _ = opener.open(&mut datagram);
+            let _ = opener.open(INCARNATION_MAX, &mut datagram);
         }
     } else {
         let mut datagram = truth.clone();
@@ -51,7 +52,7 @@ fuzz_target!(|input: &[u8]| {
             datagram[at] ^= patch[2];
         }
         let unchanged = datagram == truth;
-        assert_eq!(opener.open(&mut datagram).is_ok(), unchanged);
-        assert_eq!(opener.open(&mut truth.clone()).is_ok(), !unchanged);
+        assert_eq!(opener.open(INCARNATION_MAX, &mut datagram).is_ok(), unchanged);
+        assert_eq!(opener.open(INCARNATION_MAX, &mut truth.clone()).is_ok(), !unchanged);
     }
 });

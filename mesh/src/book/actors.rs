@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use hivemind_shared::region::FORGIVEN_ID;
 use hivemind_shared::table::Key;
+use hivemind_shared::window::Period;
 
 use super::digest::Group;
 use super::{ACTORS_MAX, is_near};
+
+/// Actors at most that are no members: the rest of the room is for those who are.
+const OTHERS_MAX: usize = ACTORS_MAX - ACTORS_MAX / 4;
 
 /// An actor's number in this book; used again once the actor has no counts left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,7 +29,8 @@ pub const FORGIVEN: ActorIndex = ActorIndex(1);
 #[derive(Debug)]
 struct Actor {
     id: u64,
-    groups: Vec<Group>,
+    /// By period and window.
+    groups: BTreeMap<(Period, u32), Group>,
 }
 
 /// All actors.
@@ -40,7 +45,7 @@ impl Actors {
         let actor = |id| {
             Some(Actor {
                 id,
-                groups: Vec::new(),
+                groups: BTreeMap::new(),
             })
         };
         Self {
@@ -59,12 +64,15 @@ impl Actors {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (ActorIndex, u64)> {
         let all = self.by_id.iter().map(|(&id, &index)| (index, id));
-        all.filter(|&(index, _)| index != FORGIVEN || !self.groups(FORGIVEN).is_empty())
+        all.filter(|&(index, _)| index != FORGIVEN || self.groups(FORGIVEN).next().is_some())
     }
 
-    pub(super) fn find_or_add(&mut self, id: u64) -> Option<ActorIndex> {
+    pub(super) fn find_or_add(&mut self, id: u64, is_member: bool) -> Option<ActorIndex> {
         if let Some(index) = self.find(id) {
             return Some(index);
+        }
+        if !is_member && self.by_id.len() >= OTHERS_MAX {
+            return None;
         }
         let free = self.actors.iter().position(Option::is_none);
         let place = free.unwrap_or(self.actors.len());
@@ -73,7 +81,7 @@ impl Actors {
         }
         let actor = Some(Actor {
             id,
-            groups: Vec::new(),
+            groups: BTreeMap::new(),
         });
         if place == self.actors.len() {
             self.actors.push(actor);
@@ -85,11 +93,18 @@ impl Actors {
         Some(index)
     }
 
-    pub(super) fn groups(&self, actor: ActorIndex) -> &[Group] {
-        let found = self.actors.get(usize::from(actor.0));
-        found
-            .and_then(Option::as_ref)
-            .map_or(&[], |actor| &actor.groups)
+    fn of(&self, actor: ActorIndex) -> Option<&Actor> {
+        self.actors.get(usize::from(actor.0))?.as_ref()
+    }
+
+    pub(super) fn groups(&self, actor: ActorIndex) -> impl Iterator<Item = &Group> {
+        self.of(actor)
+            .into_iter()
+            .flat_map(|actor| actor.groups.values())
+    }
+
+    pub(super) fn group(&self, actor: ActorIndex, period: Period, window: u32) -> Option<&Group> {
+        self.of(actor)?.groups.get(&(period, window))
     }
 
     /// Notes that an actor's count went from one number to another.
@@ -105,18 +120,11 @@ impl Actors {
         let Some(Some(actor)) = self.actors.get_mut(usize::from(actor.0)) else {
             return;
         };
-        let found = actor
+        actor
             .groups
-            .iter_mut()
-            .find(|group| group.period == key.period && group.window == window);
-        match found {
-            Some(group) => group.change(key.fingerprint, before, after, now_s),
-            None => {
-                let mut group = Group::new(key.period, window);
-                group.change(key.fingerprint, before, after, now_s);
-                actor.groups.push(group);
-            }
-        }
+            .entry((key.period, window))
+            .or_insert_with(|| Group::new(key.period, window))
+            .change(key.fingerprint, before, after, now_s);
     }
 
     /// Forgets all sums.
@@ -126,20 +134,34 @@ impl Actors {
         }
     }
 
-    /// Forgets windows that are over; returns the actors that are forgotten with them.
+    /// Forgets windows that are over; returns the actors that are forgotten with them. When there are nearly too
+    /// many actors that nobody `keep`s, those go whose counts have not changed for longest.
     pub(super) fn expire(&mut self, now_s: u64, keep: impl Fn(u64) -> bool) -> Vec<ActorIndex> {
         let mut gone = Vec::new();
+        let mut others = Vec::new();
         for (place, slot) in self.actors.iter_mut().enumerate() {
             let Some(actor) = slot else { continue };
             actor
                 .groups
-                .retain(|group| is_near(group.period, group.window, now_s));
+                .retain(|&(period, window), _| is_near(period, window, now_s));
             let index = ActorIndex(u16::try_from(place).unwrap_or(u16::MAX));
-            let is_for_good = index == OWN || index == FORGIVEN;
-            if actor.groups.is_empty() && !is_for_good && !keep(actor.id) {
+            if index == OWN || index == FORGIVEN || keep(actor.id) {
+                continue;
+            }
+            match actor.groups.values().map(|group| group.changed_s).max() {
+                None => gone.push(index),
+                Some(changed_s) => others.push((changed_s, index)),
+            }
+        }
+        let stay = self.by_id.len() - gone.len();
+        if stay > OTHERS_MAX - OTHERS_MAX / 8 {
+            others.sort_unstable();
+            let too_many = stay - OTHERS_MAX * 3 / 4;
+            gone.extend(others.iter().take(too_many).map(|&(_, index)| index));
+        }
+        for &index in &gone {
+            if let Some(actor) = self.actors[usize::from(index.0)].take() {
                 self.by_id.remove(&actor.id);
-                *slot = None;
-                gone.push(index);
             }
         }
         gone

@@ -14,6 +14,8 @@ pub struct Entry {
     pub key: Key,
     /// By the lowest bit of the window's number.
     pub halves: [Half; 2],
+    /// When any count last grew, Unix seconds.
+    pub(super) changed_s: u64,
     /// How this host's own part is sent.
     pub own: Own,
 }
@@ -68,6 +70,7 @@ impl Entry {
         Self {
             key,
             halves: Default::default(),
+            changed_s: 0,
             own: Own {
                 rule: u32::MAX,
                 changed_us: None,
@@ -100,6 +103,11 @@ impl Entry {
             .any(|half| half.own > 0 && half.sequence <= sequence)
     }
 
+    /// Whether this host counted any of it.
+    pub(super) fn is_own(&self) -> bool {
+        self.halves.iter().any(|half| half.own > 0)
+    }
+
     /// Whether it waits to be sent.
     pub fn is_queued(&self) -> bool {
         self.own.urgent || self.own.due_us.is_some()
@@ -118,6 +126,26 @@ impl Half {
         Self {
             window: Some(window),
             ..Self::default()
+        }
+    }
+
+    /// What this host counted, without what others did.
+    pub(super) fn own_part(&self) -> Self {
+        Self {
+            others: 0,
+            forgiven: 0,
+            by_actor: SmallVec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// Takes in what this host counted before the clock was set, if nothing of it is here.
+    pub(super) fn take_back(&mut self, own_part: &Self) {
+        if self.own == 0 {
+            self.own = own_part.own;
+            self.sent = own_part.sent;
+            self.local = own_part.local;
+            self.base = own_part.base;
         }
     }
 
@@ -230,11 +258,11 @@ impl Half {
         before
     }
 
-    /// Drops actors whose numbers are given to others.
+    /// Drops actors whose numbers are given to others; they are in order.
     pub(super) fn forget(&mut self, gone: &[ActorIndex]) {
         // Their windows are over, but may matter again when the clock is set back: then they report anew.
         self.by_actor.retain(|(actor, count)| {
-            let stays = !gone.contains(actor);
+            let stays = gone.binary_search(actor).is_err();
             if !stays {
                 self.others = self.others.saturating_sub(*count);
             }

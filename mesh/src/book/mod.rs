@@ -11,11 +11,12 @@
 mod actors;
 mod digest;
 mod entry;
+mod keyed_hash;
+mod set_aside;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
 use hivemind_shared::table::words::{Count, Remote};
 use hivemind_shared::table::{Key, SlotReading};
@@ -25,7 +26,10 @@ use actors::Actors;
 pub use actors::{ActorIndex, FORGIVEN, OWN};
 pub use digest::{Group, part_of};
 pub use entry::{Entry, Half, Own};
+use keyed_hash::KeyedHash;
+use set_aside::SetAside;
 
+use crate::time::Now;
 use crate::wire::sections::DigestGroup;
 
 /// Actors with live counts at most. Beyond it, counts of new ones are dropped until windows have ended.
@@ -33,6 +37,15 @@ pub const ACTORS_MAX: usize = 4_096;
 
 /// How long counts must not have changed for what is known of them to be compared, seconds.
 const SETTLED_S: u64 = 1;
+
+/// Entries looked at when a key of a peer needs room.
+const EVICTION_LOOKS: usize = 64;
+
+/// How long nothing must have been heard of a key before it gives way to another one, seconds.
+const STALE_S: u64 = 60;
+
+/// How often it is looked which counts that were set aside are over, seconds.
+const SET_ASIDE_LOOK_S: u64 = 64;
 
 /// Entries looked at for expiry in one go.
 const EXPIRE_STEP: usize = 256;
@@ -44,34 +57,6 @@ pub struct KeyId(u32);
 impl KeyId {
     fn place(self) -> usize {
         self.0 as usize
-    }
-}
-
-/// Fingerprints are hashes already, and keyed: no need to hash them again.
-#[derive(Debug, Default)]
-struct FingerprintHasher(u64);
-
-impl Hasher for FingerprintHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u64(u64::from(byte));
-        }
-    }
-
-    fn write_u8(&mut self, number: u8) {
-        self.write_u64(u64::from(number));
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = self.0.rotate_left(5) ^ number;
-    }
-
-    fn write_isize(&mut self, number: isize) {
-        self.write_u64(number.unsigned_abs() as u64);
     }
 }
 
@@ -96,12 +81,15 @@ pub enum Merged {
 /// Every count that is known.
 #[derive(Debug)]
 pub struct Book {
-    ids: HashMap<Key, KeyId, BuildHasherDefault<FingerprintHasher>>,
+    ids: HashMap<Key, KeyId, KeyedHash>,
     entries: Vec<Option<Entry>>,
     free: Vec<KeyId>,
     actors: Actors,
     keys_max: usize,
     expiry_cursor: usize,
+    eviction_cursor: usize,
+    is_crowded: bool,
+    set_aside: SetAside,
 }
 
 /// Whether counts of a window matter at a time: the previous, the current and the next one.
@@ -110,15 +98,18 @@ pub fn is_near(period: Period, window: u32, now_s: u64) -> bool {
 }
 
 impl Book {
-    /// An empty one, for this many keys.
-    pub fn new(own_actor: u64, keys_max: usize) -> Self {
+    /// An empty one, for this many keys of peers. Nobody else may know the hash key.
+    pub fn new(own_actor: u64, keys_max: usize, hash_key: [u64; 2]) -> Self {
         Self {
-            ids: HashMap::default(),
+            ids: HashMap::with_hasher(KeyedHash::new(hash_key)),
             entries: Vec::new(),
             free: Vec::new(),
             actors: Actors::new(own_actor),
             keys_max,
             expiry_cursor: 0,
+            eviction_cursor: 0,
+            is_crowded: false,
+            set_aside: SetAside::default(),
         }
     }
 
@@ -130,6 +121,22 @@ impl Book {
     /// An entry, to change how it is sent.
     pub fn entry_mut(&mut self, id: KeyId) -> Option<&mut Entry> {
         self.entries.get_mut(id.place())?.as_mut()
+    }
+
+    /// The entries in so many places from one on, and the place after them; `None` behind the last one.
+    pub fn part(
+        &self,
+        from: usize,
+        places: usize,
+    ) -> (impl Iterator<Item = (KeyId, &Entry)>, Option<usize>) {
+        let end = from.saturating_add(places).min(self.entries.len());
+        let from = from.min(end);
+        let part = self.entries[from..end].iter().enumerate();
+        let entries = part.filter_map(move |(place, entry)| {
+            let id = KeyId(u32::try_from(from + place).ok()?);
+            Some((id, entry.as_ref()?))
+        });
+        (entries, (end < self.entries.len()).then_some(end))
     }
 
     /// Every entry there is.
@@ -163,14 +170,15 @@ impl Book {
         self.actors.iter()
     }
 
-    /// A place for an actor that reports counts; `None` when there are too many.
-    pub fn actor_or_new(&mut self, actor: u64) -> Option<ActorIndex> {
-        self.actors.find_or_add(actor)
+    /// A place for an actor that reports counts, which is a member or not; `None` when there are too many. There
+    /// is always room for members.
+    pub fn actor_or_new(&mut self, actor: u64, is_member: bool) -> Option<ActorIndex> {
+        self.actors.find_or_add(actor, is_member)
     }
 
     /// The sums of an actor's counts in the windows near a time.
     pub fn digest(&self, actor: ActorIndex, now_s: u64) -> Vec<DigestGroup> {
-        let groups = self.actors.groups(actor).iter();
+        let groups = self.actors.groups(actor);
         groups
             .filter(|group| is_near(group.period, group.window, now_s))
             .map(|group| DigestGroup {
@@ -181,10 +189,19 @@ impl Book {
             .collect()
     }
 
+    /// The sums of an actor's counts of a period in a window, if it has any.
+    pub fn group(&self, actor: ActorIndex, period: Period, window: u32) -> Option<&Group> {
+        self.actors.group(actor, period, window)
+    }
+
+    /// How many places there are for entries.
+    pub fn places(&self) -> usize {
+        self.entries.len()
+    }
+
     /// Whether nothing of a group has changed for a while.
     pub fn is_settled(&self, actor: ActorIndex, group: &DigestGroup, now_s: u64) -> bool {
-        let is_it = |there: &&Group| there.period == group.period && there.window == group.window;
-        let found = self.actors.groups(actor).iter().find(is_it);
+        let found = self.actors.group(actor, group.period, group.window);
         found.is_none_or(|there| now_s.abs_diff(there.changed_s) > SETTLED_S)
     }
 
@@ -193,7 +210,7 @@ impl Book {
         let Some(actor) = self.actor(actor_id) else {
             return 0;
         };
-        let groups = self.actors.groups(actor).iter();
+        let groups = self.actors.groups(actor);
         groups
             .filter(|group| is_near(group.period, group.window, now_s))
             .fold(0, |sum, group| sum ^ group.summary())
@@ -243,6 +260,7 @@ impl Book {
         if after == before {
             return None;
         }
+        entry.changed_s = now_s;
         self.actors.change(OWN, key, window, before, after, now_s);
         Some(id)
     }
@@ -262,7 +280,7 @@ impl Book {
         if count == 0 {
             return Merged::Known;
         }
-        let Some(id) = self.id_or_new(key, self.keys_max) else {
+        let Some(id) = self.id_or_evict(key, now_s) else {
             return Merged::NoRoom;
         };
         let Some(entry) = self.entries.get_mut(id.place()).and_then(Option::as_mut) else {
@@ -275,6 +293,7 @@ impl Book {
         if before >= count {
             return Merged::Known;
         }
+        entry.changed_s = now_s;
         self.actors.change(actor, key, window, before, count, now_s);
         Merged::News {
             key: id,
@@ -306,6 +325,47 @@ impl Book {
                 self.merge(now_s, FORGIVEN, &reading.key, window, forgiven);
             }
         }
+    }
+
+    /// Whether there was no room for a key since the last call, or room had to be made.
+    pub fn take_crowded(&mut self) -> bool {
+        std::mem::take(&mut self.is_crowded)
+    }
+
+    /// The number of a key that a peer reports. When there are too many keys, the one of which nothing was heard
+    /// for longest gives way, among a few: what is stale, and whatever somebody has filled the book with, keeps
+    /// nothing new out for long.
+    fn id_or_evict(&mut self, key: &Key, now_s: u64) -> Option<KeyId> {
+        if let Some(id) = self.id_or_new(key, self.keys_max) {
+            return Some(id);
+        }
+        self.is_crowded = true;
+        if self.entries.is_empty() {
+            return None;
+        }
+        let looked_at =
+            (1..=EVICTION_LOOKS).map(|step| (self.eviction_cursor + step) % self.entries.len());
+        let stale = looked_at.filter_map(|place| {
+            let entry = self.entries[place].as_ref()?;
+            let is_stale = entry.changed_s.abs_diff(now_s) >= STALE_S;
+            (is_stale && !entry.is_queued() && !entry.is_own()).then_some((entry.changed_s, place))
+        });
+        let oldest = stale.min();
+        self.eviction_cursor = (self.eviction_cursor + EVICTION_LOOKS) % self.entries.len();
+        let (_, place) = oldest?;
+        let entry = self.entries[place].take()?;
+        for half in &entry.halves {
+            let Some(window) = half.window else { continue };
+            if half.is_near(&entry.key, now_s) {
+                for (actor, count) in half.counts() {
+                    self.actors
+                        .change(actor, &entry.key, window, count, 0, now_s);
+                }
+            }
+        }
+        self.ids.remove(&entry.key);
+        self.free.push(KeyId(u32::try_from(place).ok()?));
+        self.id_or_new(key, self.keys_max)
     }
 
     fn id_or_new(&mut self, key: &Key, keys_max: usize) -> Option<KeyId> {
@@ -346,8 +406,44 @@ impl Book {
         }
     }
 
+    /// Notes that the clock was set from `then` to `now`. What this host counted in windows that mattered then,
+    /// and do not now, is set aside; what was set aside before and matters again is taken back. Returns the
+    /// keys and windows of the latter. `read` reads a key's slot.
+    pub fn set_clock(
+        &mut self,
+        then: Now,
+        now: Now,
+        read: impl Fn(&Key) -> Option<SlotReading>,
+    ) -> Vec<(KeyId, u32)> {
+        let (then_s, now_s) = (then.unix_s(), now.unix_s());
+        for entry in self.entries.iter().flatten() {
+            for half in &entry.halves {
+                let key = &entry.key;
+                if half.own > 0 && half.is_near(key, then_s) && !half.is_near(key, now_s) {
+                    self.set_aside.put(key, half, then);
+                }
+            }
+        }
+        let mut taken_back = Vec::new();
+        for (key, window, own_part) in self.set_aside.take(now) {
+            let local = read(&key).map_or(0, |reading| reading.local_in(window));
+            let Some(id) = self.id_or_new(&key, usize::MAX) else {
+                continue;
+            };
+            if let Some(entry) = self.entries.get_mut(id.place()).and_then(Option::as_mut)
+                && let Some(half) = open_half(entry, window, now_s, &mut self.actors)
+            {
+                half.take_back(&own_part);
+                half.note_local(local);
+                taken_back.push((id, window));
+            }
+        }
+        self.sum_up(now_s);
+        taken_back
+    }
+
     /// Sums everything up again: after the clock was set, windows may matter again that were over.
-    pub fn sum_up(&mut self, now_s: u64) {
+    fn sum_up(&mut self, now_s: u64) {
         self.actors.clear_groups();
         for entry in self.entries.iter().flatten() {
             for half in &entry.halves {
@@ -362,11 +458,16 @@ impl Book {
     }
 
     /// Forgets windows that are over, and actors that have none left. Call it once a second.
-    pub fn expire_groups(&mut self, now_s: u64, keep: impl Fn(u64) -> bool) {
-        let gone = self.actors.expire(now_s, keep);
+    pub fn expire_groups(&mut self, now: Now, keep: impl Fn(u64) -> bool) {
+        let now_s = now.unix_s();
+        if now_s.is_multiple_of(SET_ASIDE_LOOK_S) {
+            self.set_aside.expire(now);
+        }
+        let mut gone = self.actors.expire(now_s, keep);
         if gone.is_empty() {
             return;
         }
+        gone.sort_unstable();
         // Their numbers will be given to other actors.
         for entry in self.entries.iter_mut().flatten() {
             for half in &mut entry.halves {

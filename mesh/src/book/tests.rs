@@ -31,6 +31,13 @@ fn key(number: u64, unit: Unit) -> Key {
     }
 }
 
+fn at(unix_s: u64) -> Now {
+    Now {
+        monotonic_us: 1_000_000 * (unix_s - 1_600_000_000),
+        unix_us: 1_000_000 * unix_s,
+    }
+}
+
 fn reading(key: Key, local: (u32, u32), previous: (u32, u32)) -> SlotReading {
     let hits = |(window, count)| Count::Hits { window, count };
     SlotReading {
@@ -84,7 +91,7 @@ fn sums(book: &Book, now_s: u64) -> BTreeMap<(u64, u32, u32), [u32; PARTS]> {
 }
 
 fn expire_all(book: &mut Book, now_s: u64) {
-    book.expire_groups(now_s, |_| false);
+    book.expire_groups(at(now_s), |_| false);
     // Each call takes a step of the way.
     for _ in 0..=book.entries.len() / EXPIRE_STEP {
         book.expire(now_s);
@@ -125,7 +132,7 @@ impl Report {
     }
 
     fn merge(&self, book: &mut Book, now_s: u64) -> Merged {
-        let actor = book.actor_or_new(self.actor).unwrap();
+        let actor = book.actor_or_new(self.actor, true).unwrap();
         book.merge(now_s, actor, &self.key, self.window(now_s), self.count)
     }
 }
@@ -185,7 +192,7 @@ proptest! {
         seed: u64,
     ) {
         let mut naive = Naive::default();
-        let [mut straight, mut mixed] = [Book::new(ME, 100), Book::new(ME, 100)];
+        let [mut straight, mut mixed] = [Book::new(ME, 100, [1, 2]), Book::new(ME, 100, [1, 2])];
         for report in &reports {
             let Report { actor, key, count, .. } = report;
             report.merge(&mut straight, NOW_S);
@@ -213,7 +220,7 @@ proptest! {
 
     #[test]
     fn as_time_goes_by_a_book_knows_what_a_naive_map_knows(steps in steps()) {
-        let (mut book, mut naive, mut now_s) = (Book::new(ME, 100), Naive::default(), NOW_S);
+        let (mut book, mut naive, mut now_s) = (Book::new(ME, 100, [1, 2]), Naive::default(), NOW_S);
         let mut slots: BTreeMap<u64, [(u32, u32); 2]> = BTreeMap::new();
         for step in steps {
             match step {
@@ -280,9 +287,9 @@ proptest! {
     ) {
         let unit = Unit::Hour;
         let window = Period::from(unit).window_at(NOW_S).number();
-        let [mut one, mut other] = [Book::new(ME, 100), Book::new(ME, 100)];
+        let [mut one, mut other] = [Book::new(ME, 100, [1, 2]), Book::new(ME, 100, [1, 2])];
         for book in [&mut one, &mut other] {
-            let actor = book.actor_or_new(7).unwrap();
+            let actor = book.actor_or_new(7, true).unwrap();
             for (&number, &count) in &common {
                 book.merge(NOW_S, actor, &key(number, unit), window, count);
             }
@@ -309,7 +316,7 @@ fn own(book: &Book, key: &Key, window: u32) -> Option<u32> {
 
 #[test]
 fn own_counts_add_up_when_a_clock_that_was_set_back_makes_the_slot_start_over() {
-    let mut book = Book::new(ME, 100);
+    let mut book = Book::new(ME, 100, [1, 2]);
     let key = key(1, Unit::Second);
     let next = SECOND + 1;
     book.note_slot(NOW_S, &reading(key, (SECOND, 10), (0, 0)));
@@ -339,7 +346,7 @@ fn own_counts_add_up_when_a_clock_that_was_set_back_makes_the_slot_start_over() 
 
 #[test]
 fn the_last_hits_of_a_window_that_has_passed_count_for_that_window() {
-    let mut book = Book::new(ME, 100);
+    let mut book = Book::new(ME, 100, [1, 2]);
     let key = key(1, Unit::Second);
     book.note_slot(NOW_S, &reading(key, (SECOND, 10), (0, 0)));
     let news = book.note_slot(NOW_S + 1, &reading(key, (SECOND + 1, 1), (SECOND, 12)));
@@ -354,8 +361,8 @@ fn the_last_hits_of_a_window_that_has_passed_count_for_that_window() {
 
 #[test]
 fn keys_of_others_are_bounded_and_own_ones_are_not_turned_away() {
-    let mut book = Book::new(ME, 2);
-    let actor = book.actor_or_new(7).unwrap();
+    let mut book = Book::new(ME, 2, [1, 2]);
+    let actor = book.actor_or_new(7, true).unwrap();
     let merge = |book: &mut Book, number, now_s| {
         let second = Period::from(Unit::Second).window_at(now_s).number();
         book.merge(now_s, actor, &key(number, Unit::Second), second, 1)
@@ -376,17 +383,17 @@ fn keys_of_others_are_bounded_and_own_ones_are_not_turned_away() {
 
 #[test]
 fn an_actor_with_the_number_of_a_forgotten_one_has_nothing_of_it() {
-    let mut book = Book::new(ME, 100);
+    let mut book = Book::new(ME, 100, [1, 2]);
     let [hit, kept] = [key(1, Unit::Second), key(2, Unit::Hour)];
     let hour = Period::from(Unit::Hour).window_at(NOW_S).number();
-    let [first, stays] = [7, 8].map(|id| book.actor_or_new(id).unwrap());
+    let [first, stays] = [7, 8].map(|id| book.actor_or_new(id, true).unwrap());
     book.merge(NOW_S, first, &hit, SECOND, 5);
     book.merge(NOW_S, stays, &kept, hour, 6);
-    book.expire_groups(NOW_S + 10, |_| false);
+    book.expire_groups(at(NOW_S + 10), |_| false);
     assert_eq!((book.actor(7), book.actor_id(first)), (None, None));
     assert_eq!(book.actor(8), Some(stays));
 
-    let second = book.actor_or_new(9).unwrap();
+    let second = book.actor_or_new(9, true).unwrap();
     assert_eq!(second, first, "or this test says nothing");
     // As the clock is set back, the counts of the forgotten one would matter again.
     book.sum_up(NOW_S);
@@ -398,7 +405,7 @@ fn an_actor_with_the_number_of_a_forgotten_one_has_nothing_of_it() {
         [8]
     );
     // It reports them once more, and they are not counted twice.
-    let again = book.actor_or_new(7).unwrap();
+    let again = book.actor_or_new(7, true).unwrap();
     book.merge(NOW_S, again, &hit, SECOND, 5);
     let (_, entry) = book.iter().find(|(_, entry)| entry.key == hit).unwrap();
     let half = entry.half(SECOND).unwrap();
@@ -410,27 +417,128 @@ fn an_actor_with_the_number_of_a_forgotten_one_has_nothing_of_it() {
 
 #[test]
 fn a_member_without_counts_keeps_its_number() {
-    let mut book = Book::new(ME, 100);
-    let actor = book.actor_or_new(7);
-    book.expire_groups(NOW_S, |id| id == 7);
+    let mut book = Book::new(ME, 100, [1, 2]);
+    let actor = book.actor_or_new(7, true);
+    book.expire_groups(at(NOW_S), |id| id == 7);
     assert_eq!(book.actor(7), actor);
-    book.expire_groups(NOW_S, |_| false);
+    book.expire_groups(at(NOW_S), |_| false);
     assert_eq!(book.actor(7), None);
 }
 
 #[test]
 fn actors_are_bounded() {
-    let mut book = Book::new(ME, 100);
+    let mut book = Book::new(ME, 100, [1, 2]);
     let fits = (1_000..)
-        .take_while(|&id| book.actor_or_new(id).is_some())
+        .take_while(|&id| book.actor_or_new(id, true).is_some())
         .count();
     // This node, and what was forgiven.
     assert_eq!(fits + 2, ACTORS_MAX);
-    assert_eq!(book.actor_or_new(ME), Some(OWN));
+    assert_eq!(book.actor_or_new(ME, true), Some(OWN));
+}
+
+#[test]
+fn a_key_of_which_nothing_was_heard_for_long_gives_way_to_a_new_one() {
+    let mut book = Book::new(ME, 100, [1, 2]);
+    let actor = book.actor_or_new(7, true).unwrap();
+    let year = Period::from(Unit::Year).window_at(NOW_S).number();
+    let report = |book: &mut Book, now_s, number| {
+        let key = key(number, Unit::Year);
+        book.merge(now_s, actor, &key, year, 5)
+    };
+    let own = key(0, Unit::Year);
+    book.note_slot(NOW_S, &reading(own, (year, 3), (0, 0)));
+    let fits = (1..1_000)
+        .filter(|&number| matches!(report(&mut book, NOW_S, number), Merged::News { .. }))
+        .count();
+    assert_eq!((fits, book.key_count()), (99, 100));
+    assert!(book.take_crowded() && !book.take_crowded());
+    // What is fresh stays.
+    assert_eq!(report(&mut book, NOW_S + 59, 1_000), Merged::NoRoom);
+    // One that goes on is heard of again and again.
+    for growth in 1..=120_u32 {
+        let news = book.merge(
+            NOW_S + u64::from(growth),
+            actor,
+            &key(1, Unit::Year),
+            year,
+            5 + growth,
+        );
+        assert!(matches!(news, Merged::News { growth: 1, .. }), "{news:?}");
+    }
+    for number in 2_000..2_098 {
+        // Only a few are looked at each time.
+        let found = (0..3).any(|_| {
+            let news = report(&mut book, NOW_S + 120, number);
+            matches!(news, Merged::News { .. })
+        });
+        assert!(found, "{number}");
+    }
+    assert_eq!(book.key_count(), 100);
+    assert!(book.ids.contains_key(&key(1, Unit::Year)) && book.ids.contains_key(&own));
+    assert_eq!(report(&mut book, NOW_S + 120, 3_000), Merged::NoRoom);
+    // Sums say what there is.
+    let as_they_grew = sums(&book, NOW_S + 120);
+    book.sum_up(NOW_S + 120);
+    assert_eq!(as_they_grew, sums(&book, NOW_S + 120));
+}
+
+#[test]
+fn actors_that_somebody_has_invented_keep_no_member_out_and_no_other_one_for_long() {
+    let mut book = Book::new(ME, 10_000, [1, 2]);
+    let year = Period::from(Unit::Year).window_at(NOW_S).number();
+    let report = |book: &mut Book, now_s, id, is_member| {
+        let actor = book.actor_or_new(id, is_member)?;
+        let merged = book.merge(now_s, actor, &key(id, Unit::Year), year, 1);
+        assert!(matches!(merged, Merged::News { .. }), "{merged:?}");
+        Some(actor)
+    };
+    let invented = (10_000..20_000)
+        .filter(|&id| report(&mut book, NOW_S, id, false).is_some())
+        .count();
+    assert!((3_000..3_072).contains(&invented), "{invented}");
+    let members = (1_000..2_000).filter(|&id| report(&mut book, NOW_S + 1, id, true).is_some());
+    assert_eq!(members.count(), 1_000);
+    assert_eq!(report(&mut book, NOW_S + 2, 30_000, false), None);
+    book.expire_groups(at(NOW_S + 3), |id| (1_000..2_000).contains(&id));
+    assert!(report(&mut book, NOW_S + 3, 30_000, false).is_some());
+    assert!((1_000..2_000).all(|id| book.actor(id).is_some()));
+    assert!(book.actor(30_000).is_some());
+    // Of those that are gone nothing is left.
+    let left = content(&book, NOW_S + 3);
+    assert_eq!(
+        left.len(),
+        book.actors().filter(|&(_, id)| id != ME).count()
+    );
 }
 
 /// A key that this node counted, for tests of others.
 pub(crate) fn some_key(book: &mut Book) -> KeyId {
     let reading = reading(key(1, Unit::Second), (SECOND, 1), (0, 0));
     book.note_slot(NOW_S, &reading).unwrap()
+}
+
+#[test]
+fn what_was_set_aside_is_forgotten_when_no_clock_makes_it_matter() {
+    let mut book = Book::new(ME, 100, [1, 2]);
+    for number in 0..50 {
+        let hits = reading(key(number, Unit::Second), (SECOND, 5), (0, 0));
+        book.note_slot(NOW_S, &hits);
+    }
+    let ahead = |by_s: u64| Now {
+        unix_us: 1_000_000 * (NOW_S + by_s),
+        ..at(NOW_S)
+    };
+    assert_eq!(book.set_clock(at(NOW_S), ahead(1_000), |_| None), []);
+    assert_eq!(book.set_aside.len(), 50);
+    // The clock is set now and then, and nothing of it adds up.
+    for step in 1..20 {
+        book.set_clock(ahead(1_000 * step), ahead(1_000 * (step + 1)), |_| None);
+        assert_eq!(book.set_aside.len(), 50);
+    }
+    let later = |unix_s: u64| Now {
+        unix_us: 1_000_000 * unix_s,
+        ..at(NOW_S + 100)
+    };
+    book.expire_groups(later(NOW_S / 64 * 64 + 64_000), |_| false);
+    assert_eq!(book.set_aside.len(), 0);
 }

@@ -57,6 +57,11 @@ impl Backlog {
         }
     }
 
+    /// How many items were asked for that are still to be sent.
+    pub(crate) fn copies(&self) -> usize {
+        self.copies.len()
+    }
+
     /// Whether nothing was asked for that is still to be sent.
     pub(crate) fn has_no_copies(&self) -> bool {
         self.copies.is_empty()
@@ -85,9 +90,9 @@ mod tests {
 
     #[test]
     fn an_item_waits_once_in_each_queue_and_what_was_lost_does_not_wait_for_copies() {
-        let mut book = Book::new(1, 10);
+        let mut book = Book::new(1, 10, [1, 2]);
         let id = crate::book::tests::some_key(&mut book);
-        let other = book.actor_or_new(2).unwrap();
+        let other = book.actor_or_new(2, true).unwrap();
         let [own, copy] = [(OWN, id), (other, id)];
         let mut backlog = Backlog::default();
         backlog.push_lost(own, 7);

@@ -1,15 +1,17 @@
 //! The way to one peer: what it has, what it lacks, and how well it is reached.
 
 pub(crate) mod backlog;
+pub(crate) mod lookup;
 pub(crate) mod quality;
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use backlog::Backlog;
+use lookup::Lookup;
 use quality::Quality;
 
-use crate::wire::sections::{Ack, DigestGroup, Want};
+use crate::wire::sections::{Ack, DigestGroup, Summary, Want};
 
 /// Acknowledgements that wait to be sent at most; older ones are dropped then, and their datagrams come
 /// once more.
@@ -44,6 +46,8 @@ pub(crate) struct Link {
     pub name: String,
     /// Whether it is a member at present.
     pub is_up: bool,
+    /// Whether it was heard from the host at that address.
+    pub is_there: bool,
     /// When anything was last heard from it, monotonic microseconds.
     pub heard_us: Option<u64>,
     /// How well it is reached.
@@ -58,6 +62,12 @@ pub(crate) struct Link {
     pub acks: VecDeque<(u64, u64)>,
     /// What it wants.
     pub wants: VecDeque<Want>,
+    /// What is being looked up for it.
+    pub lookup: Option<Lookup>,
+    /// What it knows of actors that cannot speak for themselves, as long as that is not compared.
+    pub summary: Option<Summary>,
+    /// Actors of which it is to be told what is known here.
+    pub digests: VecDeque<u64>,
     /// What this node wants from it.
     pub asks: VecDeque<Want>,
     /// The sums it sent while this node was still joining.
@@ -113,6 +123,7 @@ impl Link {
             address,
             name: String::new(),
             is_up: false,
+            is_there: false,
             heard_us: None,
             quality: Quality::default(),
             backlog: Backlog::default(),
@@ -120,6 +131,9 @@ impl Link {
             sync_us: 0,
             acks: VecDeque::new(),
             wants: VecDeque::new(),
+            lookup: None,
+            summary: None,
+            digests: VecDeque::new(),
             asks: VecDeque::new(),
             early_digest: None,
             asked: VecDeque::new(),
@@ -139,6 +153,9 @@ impl Link {
         self.sync = Sync::Unknown;
         self.acks.clear();
         self.wants.clear();
+        self.lookup = None;
+        self.summary = None;
+        self.digests.clear();
         self.asks.clear();
         self.asked.clear();
         self.early_digest = None;
@@ -179,7 +196,10 @@ impl Link {
 
     /// Whether this peer has, as far as is known, everything but what is on its way.
     pub(crate) fn is_in_sync(&self) -> bool {
-        self.sync == Sync::Known && self.backlog.is_empty() && self.wants.is_empty()
+        self.sync == Sync::Known
+            && self.backlog.is_empty()
+            && self.wants.is_empty()
+            && self.lookup.is_none()
     }
 
     /// Whether nothing is on its way to it or waits for it.

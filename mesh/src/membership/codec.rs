@@ -73,6 +73,12 @@ pub enum MalformedPayload {
     /// The first byte of an identity or an update makes no sense.
     #[error("an identity in a membership payload begins with {0:#04x}, which has no meaning")]
     Flags(u8),
+    /// It names a run that begins more than a day after now. Its like keeps the true run of a host out.
+    #[error("a membership payload names a run that begins more than a day after now")]
+    Ahead,
+    /// More of them came than are taken in. This one may be fine.
+    #[error("more membership payloads came than are taken in")]
+    TooMuch,
     /// It asks this node to do something to itself by way of itself.
     #[error("a membership payload asks for a detour that leads back here")]
     Detour,
@@ -162,6 +168,8 @@ impl foca::Codec<Identity> for Codec {
 pub(super) struct Outline {
     /// How many updates are in it.
     pub(super) updates: usize,
+    /// The latest incarnation in it.
+    pub(super) incarnation: u64,
     /// Whom it is for.
     pub(super) receiver: Identity,
     /// The third member it is about.
@@ -179,8 +187,9 @@ pub(super) fn outline(mut payload: &[u8]) -> Result<Outline, MalformedPayload> {
         Message::Announce | Message::TurnUndead | Message::Broadcast => 0,
         _ => payload.try_get_u16()?,
     };
+    let mut incarnation = header.src.incarnation.max(header.dst.incarnation);
     for _ in 0..updates {
-        update(&mut payload)?;
+        incarnation = incarnation.max(update(&mut payload)?.id().incarnation);
     }
     if !payload.is_empty() {
         return Err(MalformedPayload::Trailing);
@@ -188,9 +197,15 @@ pub(super) fn outline(mut payload: &[u8]) -> Result<Outline, MalformedPayload> {
     let (_, _, third) = parts(&header.message);
     Ok(Outline {
         updates: usize::from(updates),
+        incarnation: third.map_or(incarnation, |third| incarnation.max(third.incarnation)),
         receiver: header.dst,
         third: third.copied(),
     })
+}
+
+/// Who says that it sent a payload. The rest of it is not looked at.
+pub(super) fn sender(mut payload: &[u8]) -> Result<Identity, MalformedPayload> {
+    Ok(header(&mut payload)?.src)
 }
 
 fn header(buffer: &mut impl Buf) -> Result<Header<Identity>, MalformedPayload> {

@@ -45,7 +45,9 @@ pub use config::PAYLOAD_BYTES_MAX;
 pub use identity::INCARNATION_MAX;
 pub use output::Output;
 
+use crate::budget::Allowance;
 use crate::settings::Preset;
+use crate::time::Now;
 use codec::Codec;
 use config::Intervals;
 use identity::{Identity, Place};
@@ -55,6 +57,14 @@ use timers::Timers;
 /// Identities that are kept at most, those of down members included. When there is no room, down ones
 /// are forgotten first; then payloads are ignored.
 pub const IDENTITIES_MAX: usize = 4_096;
+
+/// Identities that payloads may be compared with in a second, once [`WORK_MAX`] are used up: each update in one
+/// is compared with all that are kept. A hundred times what a thousand members say to each of them when many
+/// come and go.
+const WORK_PER_S: u32 = 20_000_000;
+
+/// How many at once.
+const WORK_MAX: u32 = 20_000_000;
 
 /// The most that time advances from one call to the next, microseconds. A process that was stopped did
 /// not listen in the meantime; it must not hold the silence against its peers.
@@ -112,7 +122,16 @@ pub struct Membership {
     running_us: u64,
     next_knock_us: u64,
     next_forget_us: u64,
+    work: Allowance,
     left: bool,
+}
+
+/// Who says that it sent a payload.
+///
+/// # Errors
+/// When it is none.
+pub fn sender(payload: &[u8]) -> Result<Member, MalformedPayload> {
+    codec::sender(payload).map(Identity::member)
 }
 
 impl Membership {
@@ -140,6 +159,7 @@ impl Membership {
             last_us: None,
             running_us: 0,
             next_forget_us: intervals.forget_us,
+            work: Allowance::new(WORK_PER_S, WORK_MAX),
             left: false,
         }
     }
@@ -147,18 +167,28 @@ impl Membership {
     /// Takes a payload in; any bytes are fine.
     ///
     /// # Errors
-    /// When no member of this version and in its right mind sends such a payload. It changes nothing.
+    /// When no member of this version and in its right mind sends such a payload, or too many were sent. It changes
+    /// nothing.
     pub fn receive(
         &mut self,
-        now_us: u64,
+        now: Now,
         payload: &[u8],
         out: &mut Output,
     ) -> Result<(), MalformedPayload> {
         let outline = codec::outline(payload)?;
+        if outline.incarnation > now.incarnation_max() {
+            return Err(MalformedPayload::Ahead);
+        }
         let me = *self.foca.identity();
         // For somebody else at this address it may be just right.
         if outline.receiver == me && outline.third == Some(me) {
             return Err(MalformedPayload::Detour);
+        }
+        let now_us = now.monotonic_us;
+        // Foca compares each update with all, and what callers know of an actor takes a look at all as well.
+        let work = (outline.updates + 2) * self.foca.iter_membership_state().len().max(1);
+        if !self.work.take(now_us, work) {
+            return Err(MalformedPayload::TooMuch);
         }
         self.advance(now_us);
         // Having left, it must not object when others say that it is gone.
@@ -238,6 +268,27 @@ impl Membership {
         })
     }
 
+    /// Forgets runs that begin after the latest that is believed: they were taken in while this host's clock was
+    /// ahead, and keep earlier runs out.
+    pub fn forget_ahead(&mut self, now: Now, out: &mut Output) {
+        self.advance(now.monotonic_us);
+        let incarnation_max = now.incarnation_max();
+        let ahead: Vec<Identity> = self
+            .foca
+            .iter_membership_state()
+            .map(|member| *member.id())
+            .filter(|identity| identity.incarnation > incarnation_max)
+            .collect();
+        for identity in ahead {
+            let down = std::iter::once(foca::Member::down(identity));
+            // Neither sends anything, and both cannot fail.
+            let _ = self.run(out, |foca, runtime| foca.apply_many(down, false, runtime));
+            let _ = self.run(out, |foca, runtime| {
+                foca.handle_timer(Timer::RemoveDown(identity), runtime)
+            });
+        }
+    }
+
     fn advance(&mut self, now_us: u64) {
         let last_us = self.last_us.unwrap_or(now_us);
         self.running_us += now_us.saturating_sub(last_us).min(STEP_US_MAX);
@@ -258,9 +309,13 @@ impl Membership {
             running_us: self.running_us,
         };
         let result = work(&mut self.foca, reactor);
-        while let Some(actor) = self.touched.pop() {
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.sort_unstable();
+        touched.dedup();
+        for actor in touched.drain(..).rev() {
             self.settle(actor, out);
         }
+        self.touched = touched;
         let size = config::rounded_size(self.foca.num_members() + 1);
         if self.size != size && !self.left {
             self.size = size;

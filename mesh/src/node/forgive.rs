@@ -18,6 +18,7 @@ impl Mesh {
     /// Hits that others counted and this node has not heard of yet still count, as do later ones. Of two nodes
     /// that forgive at once, the one that forgave more has its say.
     pub fn forgive(&mut self, now: Now, key: &Key, counters: &mut impl Counters) -> Vec<Forgiven> {
+        self.notice_clock_steps(now, counters);
         let Some(reading) = counters.read(key) else {
             return Vec::new();
         };

@@ -45,32 +45,40 @@ impl Mesh {
         });
     }
 
+    /// Notes what a peer knows of actors that cannot speak for themselves, unless it has said so already.
+    pub(super) fn receive_summary(&mut self, index: LinkIndex, summary: Summary) {
+        if let Some(link) = self.link_mut(index) {
+            link.summary.get_or_insert(summary);
+        }
+    }
+
     /// Answers a summary with the sums of those actors of which something else is known here.
-    pub(super) fn receive_summary(
-        &mut self,
-        now: Now,
-        index: LinkIndex,
-        summary: &Summary,
-        out: &mut Outbox,
-    ) {
+    pub(super) fn answer_summary(&mut self, now: Now, index: LinkIndex, out: &mut Outbox) {
         let now_s = now.unix_s();
-        let differing = summary.actors.iter().filter(|&&(actor, hash)| {
-            actor != self.local.actor && self.book.summary(actor, now_s) != hash
-        });
-        let digests: Vec<Digest> = differing
-            .take(DIGESTS_ANSWERED_MAX)
-            .flat_map(|&(actor_id, _)| self.digests_of(actor_id, now_s))
-            .collect();
-        for digest in digests {
-            self.send(
-                now,
-                &[index],
-                Load::new(Kind::Sync, Cargo::Gossip),
-                out,
-                |buffer| {
-                    digest.write(buffer);
-                },
-            );
+        if let Some(link) = self.link_mut(index)
+            && link.digests.is_empty()
+            && let Some(summary) = link.summary.take()
+        {
+            let differing = summary.actors.iter().filter(|&&(actor, hash)| {
+                actor != self.local.actor && self.book.summary(actor, now_s) != hash
+            });
+            let actors = differing
+                .take(DIGESTS_ANSWERED_MAX)
+                .map(|&(actor, _)| actor)
+                .collect();
+            if let Some(link) = self.link_mut(index) {
+                link.digests = actors;
+            }
+        }
+        while self.may_synchronize()
+            && let Some(actor) = self
+                .link_mut(index)
+                .and_then(|link| link.digests.pop_front())
+        {
+            for digest in self.digests_of(actor, now_s) {
+                let load = Load::new(Kind::Sync, Cargo::Gossip);
+                self.send(now, &[index], load, out, |buffer| digest.write(buffer));
+            }
         }
     }
 

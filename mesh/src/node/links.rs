@@ -10,6 +10,7 @@ use crate::flights::LinkIndex;
 use crate::link::{Link, Sync};
 use crate::membership::{Event, Member};
 use crate::outbox::Outbox;
+use crate::time::Now;
 use crate::wire::Kind;
 use crate::wire::sections::MEMBERSHIP;
 use crate::wire::writer::section;
@@ -18,22 +19,20 @@ use crate::wire::writer::section;
 pub(super) const LINKS_MAX: usize = 1_024;
 
 impl Mesh {
-    /// Sends what the membership has to say, and takes in what it found out.
-    pub(super) fn flush_membership(&mut self, out: &mut Outbox) {
+    /// Takes in what the membership has found out, and sends what it has to say. `sender` is the address of who
+    /// has just spoken, if that may be answered.
+    pub(super) fn flush_membership(
+        &mut self,
+        now: Now,
+        sender: Option<SocketAddr>,
+        out: &mut Outbox,
+    ) {
         let mut said = std::mem::take(&mut self.said);
-        // An actor that lived here before this one is thought to be reached here for a while.
-        let here = self.local.address;
-        for (to, payload) in said.messages().filter(|(to, _)| *to != here) {
-            self.send_loose(Kind::Membership, to, out, |buffer| {
-                section(buffer, MEMBERSHIP, |buffer| {
-                    buffer.extend_from_slice(payload);
-                });
-            });
-        }
+        let mut started_over = Vec::new();
         for event in said.events.drain(..) {
             match event {
-                Event::Up(member) => self.note_up(member),
-                Event::Down(member) => self.note_down(member.actor),
+                Event::Up(member) => started_over.extend(self.note_up(member)),
+                Event::Down(member) => started_over.extend(self.note_down(member.actor)),
                 // Others thought that this node was gone: what they have is not known.
                 Event::Rejoined(_) => {
                     for link in &mut self.links {
@@ -42,28 +41,56 @@ impl Mesh {
                 }
             }
         }
+        self.find_up();
+        self.start_over(started_over);
+        // An actor that lived here before this one is thought to be reached here for a while.
+        let here = self.local.address;
+        for (to, payload) in said.messages().filter(|(to, _)| *to != here) {
+            let is_known = sender == Some(to) || self.is_member_at(to);
+            if !is_known && !self.may_send_to_stranger(now) {
+                continue;
+            }
+            self.send_loose(Kind::Membership, to, out, |buffer| {
+                section(buffer, MEMBERSHIP, |buffer| {
+                    buffer.extend_from_slice(payload);
+                });
+            });
+        }
         said.clear();
         self.said = said;
     }
 
-    fn note_up(&mut self, member: Member) {
+    /// Whether a member is known to be at an address: it was heard from there.
+    pub(super) fn is_member_at(&self, address: SocketAddr) -> bool {
+        let mut up = self.up.iter().filter_map(|&index| self.link(index));
+        up.any(|link| link.is_there && link.address == address)
+    }
+
+    /// Whether something may be sent at present to an address at which no member is known to be. What is said in
+    /// datagrams would else make this node send to anybody.
+    pub(super) fn may_send_to_stranger(&mut self, now: Now) -> bool {
+        let may = self.strangers.take(now.monotonic_us, 1);
+        if !may {
+            self.drops.add(DropCause::Throttled);
+        }
+        may
+    }
+
+    fn note_up(&mut self, member: Member) -> Option<LinkIndex> {
         if member.address == self.local.address || member.actor == FORGIVEN_ID {
-            return;
+            return None;
         }
         let Some(index) = self.link_or_new(member) else {
-            return self.drops.add(DropCause::TooManyActors);
+            self.drops.add(DropCause::TooManyActors);
+            return None;
         };
-        let Some(link) = self.link_mut(index) else {
-            return;
-        };
+        let link = self.link_mut(index)?;
+        link.is_there &= is_same_host(link.address, member.address);
         link.address = member.address;
         let is_new = !link.is_up || link.incarnation < member.incarnation;
         link.incarnation = link.incarnation.max(member.incarnation);
         link.is_up = true;
-        self.find_up();
-        if is_new {
-            self.start_over(index);
-        }
+        is_new.then_some(index)
     }
 
     /// Notes anew who is a member.
@@ -75,23 +102,25 @@ impl Mesh {
             .collect();
     }
 
-    fn note_down(&mut self, actor: u64) {
-        if let Some(&index) = self.by_actor.get(&actor) {
-            if let Some(link) = self.link_mut(index) {
-                link.is_up = false;
-            }
-            self.find_up();
-            self.start_over(index);
-            self.probe.forget(index);
-            self.join.forget(index);
+    fn note_down(&mut self, actor: u64) -> Option<LinkIndex> {
+        let index = self.by_actor.get(&actor).copied()?;
+        if let Some(link) = self.link_mut(index) {
+            link.is_up = false;
         }
+        self.probe.forget(index);
+        self.join.forget(index);
+        Some(index)
     }
 
-    /// What a peer has is not known any more, and nothing on its way to it matters.
-    pub(super) fn start_over(&mut self, index: LinkIndex) {
-        self.flights.forget(index);
-        if let Some(link) = self.link_mut(index) {
-            link.start_over();
+    /// What peers have is not known any more, and nothing on its way to them matters.
+    pub(super) fn start_over(&mut self, mut indices: Vec<LinkIndex>) {
+        indices.sort_unstable();
+        indices.dedup();
+        self.flights.forget(&indices);
+        for index in indices {
+            if let Some(link) = self.link_mut(index) {
+                link.start_over();
+            }
         }
     }
 
@@ -112,7 +141,7 @@ impl Mesh {
                 .filter(|(_, link)| !link.is_up);
             let (place, _) = gone.min_by_key(|(_, link)| link.heard_us)?;
             let index = LinkIndex(place);
-            self.start_over(index);
+            self.start_over(vec![index]);
             let old = std::mem::replace(&mut self.links[place], link);
             self.by_actor.remove(&old.actor);
             index
@@ -126,4 +155,9 @@ impl Mesh {
         let hello = self.hello(wants_answer);
         self.send_loose(Kind::Hello, to, out, |buffer| hello.write(buffer));
     }
+}
+
+/// Whether two addresses are of one host. Ports may differ: some are translated on the way.
+pub(super) fn is_same_host(one: SocketAddr, other: SocketAddr) -> bool {
+    one.ip().to_canonical() == other.ip().to_canonical()
 }

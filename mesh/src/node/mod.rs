@@ -18,11 +18,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::net::SocketAddr;
 
+use hivemind_shared::window::Period;
 use rand::SeedableRng;
 use rand::rngs::Xoshiro256PlusPlus;
 
 use crate::book::{Book, FORGIVEN, KeyId};
-use crate::budget::Budget;
+use crate::budget::{Allowance, Budget};
 use crate::counters::Counters;
 use crate::drops::{DropCause, Drops};
 use crate::flights::{Flights, LinkIndex};
@@ -33,11 +34,18 @@ use crate::outbox::Outbox;
 use crate::overshoot::Overshoot;
 use crate::probe::Probe;
 use crate::seal::{KeyRing, OVERHEAD_BYTES, Opener, Sealer, SenderId};
-use crate::settings::{Local, Settings};
+use crate::settings::{Local, Randomness, Settings};
 use crate::time::Now;
 use crate::traffic::Traffic;
 use crate::wire::counts::Pack;
 use crate::wire::sections::Hello;
+
+/// Datagrams a second to addresses at which no member is known to be, once [`STRANGERS_MAX`] are used up. It is
+/// more than membership takes where the network hides from which address members send.
+const STRANGERS_PER_S: u32 = 128;
+
+/// Such datagrams at once.
+const STRANGERS_MAX: u32 = 512;
 
 /// One node's mesh: everything between the datagrams of its peers and the counters of its region.
 #[derive(Debug)]
@@ -68,6 +76,10 @@ pub struct Mesh {
     drops: Drops,
     random: Xoshiro256PlusPlus,
     ticks: u64,
+    /// Periods longer than one unit by which counts are taken in, in order.
+    periods: Vec<Period>,
+    /// How often something is sent to addresses at which no member is known to be.
+    strangers: Allowance,
     /// When what is done once a second was last done.
     second_us: u64,
     heartbeat_us: u64,
@@ -92,7 +104,7 @@ impl Mesh {
         settings: Settings,
         local: Local,
         keys: &KeyRing,
-        seed: u64,
+        random: Randomness,
         now: Now,
         counters: &mut impl Counters,
     ) -> Self {
@@ -107,7 +119,8 @@ impl Mesh {
             address: local.address,
         };
         let body_bytes_max = settings.datagram_bytes_max.saturating_sub(OVERHEAD_BYTES);
-        let mut book = Book::new(local.actor, settings.keys_max);
+        let Randomness { seed, hash_key } = random;
+        let mut book = Book::new(local.actor, settings.keys_max, hash_key);
         counters.scan(&mut |reading| {
             book.note_slot(now.unix_s(), reading);
             book.restore_forgiven(now.unix_s(), reading);
@@ -136,6 +149,8 @@ impl Mesh {
             drops: Drops::default(),
             random: Xoshiro256PlusPlus::seed_from_u64(seed),
             ticks: 0,
+            periods: counters.periods().to_vec(),
+            strangers: Allowance::new(STRANGERS_PER_S, STRANGERS_MAX),
             second_us: now.monotonic_us,
             heartbeat_us: now.monotonic_us,
             gossip_from: 0,

@@ -6,12 +6,14 @@ use hivemind_shared::region::FORGIVEN_ID;
 use hivemind_shared::table::words::low_half;
 
 use super::Mesh;
+use super::links::is_same_host;
+use super::tick::keeps;
 use crate::book::{FORGIVEN, KeyId, Merged, OWN};
 use crate::counters::Counters;
 use crate::drops::DropCause;
 use crate::flights::{Cargo, LinkIndex};
-use crate::link::Snapshot;
-use crate::membership::Member;
+use crate::link::{Link, Snapshot};
+use crate::membership::{self, MalformedPayload, Member};
 use crate::outbox::Outbox;
 use crate::seal::SenderId;
 use crate::time::Now;
@@ -39,8 +41,10 @@ impl Mesh {
         counters: &mut impl Counters,
         out: &mut Outbox,
     ) {
+        // Before anything takes the place of what mattered by the clock from before.
+        self.notice_clock_steps(now, counters);
         let bytes = datagram.len();
-        let opened = match self.opener.open(datagram) {
+        let opened = match self.opener.open(now.incarnation_max(), datagram) {
             Ok(opened) => opened,
             Err(cause) => return self.drops.add(cause),
         };
@@ -57,7 +61,7 @@ impl Mesh {
         self.traffic.note_received(body.kind, bytes);
         let link = self.by_actor.get(&sender.actor).copied();
         if let Some(index) = link {
-            self.note_heard(now, index, sender, bytes);
+            self.note_heard(now, index, (sender, from), bytes);
             if body.acknowledge
                 && let Some(link) = self.link_mut(index)
             {
@@ -68,14 +72,12 @@ impl Mesh {
             self.greet(now, from, out);
         }
         let envelope = Envelope { sender, from, link };
-        // These are answered at once: one datagram is not to make many.
-        let mut answered = [false; 2];
+        // One datagram is not to make work, or answers, for many.
+        let mut seen = [false; 256];
         for section in body.sections() {
             let read = section.and_then(|section| {
-                let one_only = [sections::HELLO, sections::MEMBERSHIP];
-                if let Some(place) = one_only.iter().position(|code| *code == section.code)
-                    && std::mem::replace(&mut answered[place], true)
-                {
+                let is_again = std::mem::replace(&mut seen[usize::from(section.code)], true);
+                if is_again {
                     return Ok(());
                 }
                 self.read_section(now, envelope, section, counters, out)
@@ -99,11 +101,18 @@ impl Mesh {
     }
 
     /// Notes that a peer is there, and whether it is another run of its actor.
-    fn note_heard(&mut self, now: Now, index: LinkIndex, sender: SenderId, bytes: usize) {
+    fn note_heard(
+        &mut self,
+        now: Now,
+        index: LinkIndex,
+        (sender, from): (SenderId, SocketAddr),
+        bytes: usize,
+    ) {
         let Some(link) = self.link_mut(index) else {
             return;
         };
         link.heard_us = Some(now.monotonic_us);
+        link.is_there |= is_same_host(from, link.address);
         link.received_datagrams += 1;
         link.received_bytes += bytes as u64;
         let is_new = link
@@ -112,7 +121,7 @@ impl Mesh {
         link.session = Some(sender.session);
         if is_new {
             link.incarnation = link.incarnation.max(sender.incarnation);
-            self.start_over(index);
+            self.start_over(vec![index]);
         }
     }
 
@@ -130,15 +139,7 @@ impl Mesh {
                 let hello = Hello::read(content)?;
                 self.receive_hello(now, envelope, &hello, out);
             }
-            (sections::MEMBERSHIP, _) => {
-                let mut said = std::mem::take(&mut self.said);
-                let read = self
-                    .membership
-                    .receive(now.monotonic_us, content, &mut said);
-                self.said = said;
-                self.flush_membership(out);
-                read.map_err(|_| Malformed)?;
-            }
+            (sections::MEMBERSHIP, _) => self.receive_membership(now, envelope, content, out)?,
             (counts::CODE, link) => {
                 self.receive_counts(now, envelope.sender, link, content, counters)?;
             }
@@ -159,7 +160,7 @@ impl Mesh {
                 }
             }
             (sections::SUMMARY, Some(index)) if self.is_up(index) => {
-                self.receive_summary(now, index, &Summary::read(content)?, out);
+                self.receive_summary(index, Summary::read(content)?);
             }
             (sections::SNAPSHOT_REQUEST, Some(index)) => {
                 let number = sections::read_snapshot_request(content)?;
@@ -176,9 +177,12 @@ impl Mesh {
     }
 
     fn receive_hello(&mut self, now: Now, envelope: Envelope, hello: &Hello, out: &mut Outbox) {
-        let Envelope { sender, from, link } = envelope;
+        let Envelope { sender, link, .. } = envelope;
         if let Some(link) = link.and_then(|index| self.link_mut(index)) {
             link.name.clone_from(&hello.name);
+        }
+        if !self.may_answer(now, envelope, hello.address) {
+            return;
         }
         let known = self.membership.member(sender.actor);
         if known.is_none_or(|member| member.incarnation < sender.incarnation) {
@@ -191,10 +195,54 @@ impl Mesh {
             self.membership
                 .announce(now.monotonic_us, member, &mut said);
             self.said = said;
-            self.flush_membership(out);
+            self.flush_membership(now, Some(hello.address), out);
         }
         if hello.wants_answer {
-            self.send_hello(from, false, out);
+            self.send_hello(hello.address, false, out);
+        }
+    }
+
+    /// Whether a sender may be answered where it says that it is reached: where its datagram came from, or where it
+    /// is known to be. Anywhere else only now and then, for anybody might be there.
+    fn may_answer(&mut self, now: Now, envelope: Envelope, address: SocketAddr) -> bool {
+        let link = envelope.link.and_then(|index| self.link(index));
+        let is_known = |link: &Link| link.is_up && link.is_there && link.address == address;
+        is_same_host(envelope.from, address)
+            || link.is_some_and(is_known)
+            || self.may_send_to_stranger(now)
+    }
+
+    fn receive_membership(
+        &mut self,
+        now: Now,
+        envelope: Envelope,
+        payload: &[u8],
+        out: &mut Outbox,
+    ) -> Result<(), Malformed> {
+        let sender = membership::sender(payload).map_err(|_| Malformed)?;
+        let is_it = sender.actor == envelope.sender.actor
+            && sender.incarnation == envelope.sender.incarnation;
+        if !is_it {
+            return Err(Malformed);
+        }
+        if !self.may_answer(now, envelope, sender.address) {
+            return Ok(());
+        }
+        let mut said = std::mem::take(&mut self.said);
+        let read = self.membership.receive(now, payload, &mut said);
+        self.said = said;
+        self.flush_membership(now, Some(sender.address), out);
+        match read {
+            Ok(()) => Ok(()),
+            Err(MalformedPayload::Ahead) => {
+                self.drops.add(DropCause::IncarnationAhead);
+                Ok(())
+            }
+            Err(MalformedPayload::TooMuch) => {
+                self.drops.add(DropCause::Throttled);
+                Ok(())
+            }
+            Err(_) => Err(Malformed),
         }
     }
 
@@ -211,9 +259,15 @@ impl Mesh {
             drops,
             overshoot,
             local,
-            no_room_us,
+            links,
+            by_actor,
+            periods,
             ..
         } = self;
+        let is_member = |actor: u64| {
+            let link = by_actor.get(&actor).and_then(|index| links.get(index.0));
+            link.is_some_and(|link| link.is_up)
+        };
         let mut unsent: Vec<KeyId> = Vec::new();
         let now_s = now.unix_s();
         let head = counts::read(content, |head, entry| {
@@ -222,7 +276,10 @@ impl Mesh {
                 // This node knows best what it counted.
                 return;
             }
-            let Some(actor) = book.actor_or_new(actor_id) else {
+            if !keeps(periods, entry.key.period) {
+                return drops.add(DropCause::UnknownPeriod);
+            }
+            let Some(actor) = book.actor_or_new(actor_id, is_member(actor_id)) else {
                 return drops.add(DropCause::TooManyActors);
             };
             match book.merge(now_s, actor, &entry.key, entry.window, entry.count) {
@@ -248,12 +305,12 @@ impl Mesh {
                 }
                 Merged::Known => {}
                 Merged::OutsideWindows => drops.add(DropCause::OutsideWindows),
-                Merged::NoRoom => {
-                    *no_room_us = Some(now.monotonic_us);
-                    drops.add(DropCause::NoRoom);
-                }
+                Merged::NoRoom => drops.add(DropCause::NoRoom),
             }
         })?;
+        if self.book.take_crowded() {
+            self.no_room_us = Some(now.monotonic_us);
+        }
         if let Some(index) = link.filter(|_| head.copy) {
             self.join.note_part(index, now.monotonic_us);
         }

@@ -78,7 +78,7 @@ impl Mesh {
         }
         self.traffic.note_sent(kind, bytes, to.len());
         let purpose = match kind {
-            Kind::Bulk => Purpose::Copies,
+            Kind::Bulk | Kind::Sync => Purpose::Copies,
             _ => Purpose::News,
         };
         self.budget.take(purpose, bytes * to.len());

@@ -6,44 +6,36 @@ use super::Mesh;
 use super::send::Load;
 use crate::flights::{Cargo, LinkIndex};
 use crate::link::Snapshot;
+use crate::link::lookup::{Looked, Lookup};
 use crate::outbox::Outbox;
 use crate::time::Now;
 use crate::wire::Kind;
 use crate::wire::sections::{SnapshotEnd, write_snapshot_request};
 
 impl Mesh {
-    /// Queues the next actor's counts for a peer that asked for everything.
-    pub(super) fn go_on_with_snapshot(&mut self, now: Now, index: LinkIndex) -> bool {
+    /// Begins to look up the next actor's counts for a peer that asked for everything.
+    pub(super) fn go_on_with_snapshot(&mut self, index: LinkIndex) {
         let Self { links, book, .. } = self;
         let Some(link) = links.get_mut(index.0) else {
-            return false;
+            return;
         };
         if !link.is_up || !link.backlog.has_no_copies() {
-            return false;
+            return;
         }
         let Some(snapshot) = &mut link.snapshot else {
-            return false;
+            return;
         };
         let Some(next) = snapshot.next else {
-            return false;
+            return;
         };
         let peer = link.actor;
         let found = book.actors().find(|&(_, id)| id >= next && id != peer);
-        let Some((actor, id)) = found else {
+        let Some((_, id)) = found else {
             snapshot.next = None;
-            return false;
+            return;
         };
         snapshot.next = id.checked_add(1);
-        for (id, entry) in book.iter() {
-            let has_any = entry
-                .halves
-                .iter()
-                .any(|half| half.of_actor(actor) > 0 && half.is_near(&entry.key, now.unix_s()));
-            if has_any {
-                link.backlog.push_copy((actor, id));
-            }
-        }
-        true
+        link.lookup = Some(Lookup::new(id, Looked::All));
     }
 
     /// Asks for a snapshot, if one is wanted.
@@ -89,7 +81,8 @@ impl Mesh {
         let Some(link) = self.link_mut(index) else {
             return;
         };
-        let is_sent = link.backlog.has_no_copies() && link.alone_in_flight == 0;
+        let is_looked_up = link.lookup.is_none();
+        let is_sent = is_looked_up && link.backlog.has_no_copies() && link.alone_in_flight == 0;
         if is_sent && let Some(Snapshot { number, next: None }) = link.snapshot {
             link.snapshot = None;
             let cargo = Cargo::SnapshotEnd(number);

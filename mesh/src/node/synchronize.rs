@@ -10,8 +10,11 @@ use siphasher::sip::SipHasher13;
 
 use super::Mesh;
 use super::send::Load;
+use super::tick::keeps;
 use crate::book::{OWN, is_near, part_of};
+use crate::budget::Purpose;
 use crate::flights::{Cargo, LinkIndex};
+use crate::link::lookup::{Looked, Lookup};
 use crate::link::{Asked, Sync};
 use crate::outbox::Outbox;
 use crate::time::Now;
@@ -32,6 +35,12 @@ const ASK_AGAIN_US: u64 = 3_000_000;
 /// How long nothing is asked for after there was no room for a key, microseconds.
 const FULL_US: u64 = 60_000_000;
 
+/// Entries that are looked through in a tick for all peers together.
+pub(super) const LOOKED_THROUGH_MAX: usize = 32_768;
+
+/// Items that wait for a peer that asked for them, beyond which no more are looked up.
+pub(super) const COPIES_MAX: usize = 16_384;
+
 /// Questions that are remembered.
 const ASKED_MAX: usize = 128;
 
@@ -41,6 +50,7 @@ const DIGEST_HEAD_BYTES: usize = SECTION_HEAD_BYTES + 1 + 8;
 impl Mesh {
     /// Sends the sums of this node's counts to a peer, if it is time.
     pub(super) fn synchronize(&mut self, now: Now, index: LinkIndex, out: &mut Outbox) {
+        let may_synchronize = self.may_synchronize();
         let Some(link) = self.link_mut(index) else {
             return;
         };
@@ -51,7 +61,7 @@ impl Mesh {
             Sync::Known if link.is_quiet() => elapsed_us >= QUIET_INTERVAL_US,
             Sync::Known => elapsed_us >= BUSY_INTERVAL_US,
         };
-        if !is_due {
+        if !is_due || !may_synchronize {
             return;
         }
         let is_first = link.sync == Sync::Unknown;
@@ -87,6 +97,11 @@ impl Mesh {
         {
             link.sync = Sync::Known;
         }
+    }
+
+    /// Whether anything may be sent at present that others could make this node send.
+    pub(super) fn may_synchronize(&self) -> bool {
+        self.budget.is_open(Purpose::Copies)
     }
 
     pub(super) fn digest_groups_max(&self) -> usize {
@@ -131,7 +146,8 @@ impl Mesh {
             .unwrap_or_default();
         let mut groups = Vec::new();
         for theirs in &digest.groups {
-            if !is_near(theirs.period, theirs.window, now_s) {
+            let is_kept = keeps(&self.periods, theirs.period);
+            if !is_kept || !is_near(theirs.period, theirs.window, now_s) {
                 continue;
             }
             let is_same =
@@ -235,7 +251,9 @@ impl Mesh {
             };
             self.compare(now, index, &digest);
         }
-        while let Some(want) = self.link_mut(index).and_then(|link| link.asks.pop_front()) {
+        while self.may_synchronize()
+            && let Some(want) = self.link_mut(index).and_then(|link| link.asks.pop_front())
+        {
             let cargo = Cargo::Want(want.clone());
             self.send(now, &[index], Load::new(Kind::Sync, cargo), out, |buffer| {
                 want.write(buffer);
@@ -243,47 +261,96 @@ impl Mesh {
         }
     }
 
-    /// Looks up what one peer wants: one question, or one actor of a snapshot, at a call, for it looks
-    /// through all keys.
-    pub(super) fn answer_one(&mut self, now: Now) {
+    /// Looks up what peers want, in turn: for each a part of one question, or of one actor of a snapshot, and no
+    /// more than so many entries in all.
+    pub(super) fn look_up(&mut self, now: Now) {
         let turn = usize::try_from(self.ticks).unwrap_or(0);
         let count = self.links.len();
-        let in_turn = (0..count).map(|step| turn.wrapping_add(step) % count);
-        for place in in_turn {
-            if self.answer_want(now, LinkIndex(place))
-                || self.go_on_with_snapshot(now, LinkIndex(place))
-            {
+        let mut left = LOOKED_THROUGH_MAX;
+        for step in 0..count {
+            let index = LinkIndex(turn.wrapping_add(step) % count);
+            self.begin_lookup(now, index);
+            left = self.go_on_with_lookup(now, index, left);
+            if left == 0 {
                 return;
             }
         }
     }
 
-    fn answer_want(&mut self, now: Now, index: LinkIndex) -> bool {
+    fn begin_lookup(&mut self, now: Now, index: LinkIndex) {
+        let now_s = now.unix_s();
+        let Some(link) = self.links.get_mut(index.0) else {
+            return;
+        };
+        if link.lookup.is_some() {
+            return;
+        }
+        let Some(want) = link.wants.pop_front() else {
+            return self.go_on_with_snapshot(index);
+        };
+        let Some(actor) = self.book.actor(want.actor) else {
+            return;
+        };
+        let mut groups: Vec<_> = want.groups;
+        groups.retain(|group| {
+            let there = self.book.group(actor, group.period, group.window);
+            there.is_some() && is_near(group.period, group.window, now_s)
+        });
+        groups.sort_unstable_by_key(|group| (group.period, group.window));
+        groups.dedup_by(|next, first| {
+            let is_same = (next.period, next.window) == (first.period, first.window);
+            first.parts |= if is_same { next.parts } else { 0 };
+            is_same
+        });
+        if !groups.is_empty() {
+            link.lookup = Some(Lookup::new(want.actor, Looked::Groups(groups)));
+        }
+    }
+
+    /// Goes on with what is looked up for a peer; returns how many more entries may be looked through.
+    fn go_on_with_lookup(&mut self, now: Now, index: LinkIndex, left: usize) -> usize {
         let Self { links, book, .. } = self;
         let Some(link) = links.get_mut(index.0) else {
-            return false;
+            return left;
         };
-        let Some(want) = link.wants.pop_front() else {
-            return false;
+        if link.backlog.copies() >= COPIES_MAX {
+            return left;
+        }
+        let Some(lookup) = link.lookup.take() else {
+            return left;
         };
-        let Some(actor) = book.actor(want.actor) else {
-            return false;
+        let Some(actor) = book.actor(lookup.actor) else {
+            return left;
         };
-        for (id, entry) in book.iter() {
+        let places = left.min(COPIES_MAX);
+        let (entries, next) = book.part(lookup.from, places);
+        for (id, entry) in entries {
             let part = 1_u16 << part_of(entry.key.fingerprint);
-            let is_wanted = want.groups.iter().any(|group| {
-                group.period == entry.key.period
-                    && group.parts & part != 0
-                    && is_near(group.period, group.window, now.unix_s())
-                    && entry
-                        .half(group.window)
-                        .is_some_and(|half| half.of_actor(actor) > 0)
+            let is_wanted = entry.halves.iter().any(|half| {
+                let Some(window) = half.window else {
+                    return false;
+                };
+                let is_asked_for = match &lookup.what {
+                    Looked::All => half.is_near(&entry.key, now.unix_s()),
+                    Looked::Groups(groups) => {
+                        let place = (entry.key.period, window);
+                        let found =
+                            groups.binary_search_by_key(&place, |it| (it.period, it.window));
+                        found.is_ok_and(|found| groups[found].parts & part != 0)
+                    }
+                };
+                is_asked_for && half.of_actor(actor) > 0
             });
             if is_wanted {
                 link.backlog.push_copy((actor, id));
             }
         }
-        true
+        let end = next.unwrap_or_else(|| book.places());
+        let looked_through = end.saturating_sub(lookup.from).max(1);
+        if let Some(from) = next {
+            link.lookup = Some(Lookup { from, ..lookup });
+        }
+        left.saturating_sub(looked_through)
     }
 }
 

@@ -1,5 +1,7 @@
 //! What is done every tick.
 
+use hivemind_shared::window::Period;
+
 use super::Mesh;
 use super::send::Load;
 use crate::book::KeyId;
@@ -28,12 +30,13 @@ impl Mesh {
         self.budget.fill(now.monotonic_us);
         self.notice_clock_steps(now, counters);
         self.sweep(now, counters);
+        self.notice_periods(now, counters);
         self.expire_flights(now);
 
         let mut said = std::mem::take(&mut self.said);
         self.membership.tick(now.monotonic_us, &mut said);
         self.said = said;
-        self.flush_membership(out);
+        self.flush_membership(now, None, out);
 
         self.book.expire(now.unix_s());
         if now.monotonic_us.saturating_sub(self.second_us) >= SECOND_US {
@@ -43,17 +46,19 @@ impl Mesh {
 
         let up = self.up.clone();
         self.beat(now, &up, out);
-        self.answer_one(now);
+        self.look_up(now);
         self.request_snapshot(now, out);
-        for &index in &up {
+        // Who is first changes, so that nobody is last for ever when there is not enough for all.
+        let first = usize::try_from(self.ticks).unwrap_or(0) % up.len().max(1);
+        let (last, first) = up.split_at(first);
+        for &index in first.iter().chain(last) {
             self.send_acks(now, index, out);
             self.synchronize(now, index, out);
             self.send_asks(now, index, out);
+            self.answer_summary(now, index, out);
         }
         self.broadcast(now, false, out);
-        // Who is first changes, so that nobody is last for ever when there is not enough for all.
-        let first = usize::try_from(self.ticks).unwrap_or(0) % up.len().max(1);
-        for &index in up[first..].iter().chain(&up[..first]) {
+        for &index in first.iter().chain(last) {
             self.send_backlog(now, index, out);
             self.send_snapshot_end(now, index, out);
         }
@@ -75,7 +80,7 @@ impl Mesh {
         let mut said = std::mem::take(&mut self.said);
         self.membership.leave(now.monotonic_us, &mut said);
         self.said = said;
-        self.flush_membership(out);
+        self.flush_membership(now, None, out);
     }
 
     /// Looks at what was counted here since the last tick.
@@ -114,16 +119,52 @@ impl Mesh {
         }
     }
 
-    fn notice_clock_steps(&mut self, now: Now, counters: &mut impl Counters) {
+    /// Looks whether other rules are in force, by whose periods peers have counts that were not taken in before.
+    fn notice_periods(&mut self, now: Now, counters: &impl Counters) {
+        let periods = counters.periods();
+        if self.periods == periods {
+            return;
+        }
+        let has_new = periods.iter().any(|&period| !keeps(&self.periods, period));
+        self.periods = periods.to_vec();
+        if has_new {
+            self.join.want_again(now.monotonic_us);
+            for link in &mut self.links {
+                link.asked.clear();
+            }
+        }
+    }
+
+    /// Looks whether the wall clock was set since the last look.
+    pub(super) fn notice_clock_steps(&mut self, now: Now, counters: &mut impl Counters) {
         let moved_us = now.unix_us.wrapping_sub(self.last.unix_us).cast_signed();
         let elapsed_us = now.monotonic_us.saturating_sub(self.last.monotonic_us);
-        self.last = now;
+        let last = std::mem::replace(&mut self.last, now);
         if i128::from(moved_us).abs_diff(i128::from(elapsed_us)) < u128::from(STEP_US) {
             return;
         }
+        let taken_back = self.book.set_clock(last, now, |key| counters.read(key));
+        for (id, window) in taken_back {
+            let Some(entry) = self.book.entry(id) else {
+                continue;
+            };
+            let (key, hits) = (
+                entry.key,
+                entry.half(window).map(|half| half.beside_local().hits()),
+            );
+            if let Some(hits) = hits.filter(|hits| *hits != 0)
+                && counters
+                    .put_remote(&key, key.period.window(window), hits)
+                    .is_err()
+            {
+                self.drops.add(DropCause::NoRoom);
+            }
+        }
+        let mut said = std::mem::take(&mut self.said);
+        self.membership.forget_ahead(now, &mut said);
+        self.said = said;
         // Other windows matter now than a moment ago: counts that were dropped may be wanted, on both
         // sides.
-        self.book.sum_up(now.unix_s());
         self.join.want_again(now.monotonic_us);
         for link in &mut self.links {
             link.sync = Sync::Unknown;
@@ -145,7 +186,7 @@ impl Mesh {
             let link = by_actor.get(&actor).and_then(|index| links.get(index.0));
             link.is_some_and(|link| link.is_up)
         };
-        self.book.expire_groups(now.unix_s(), is_member);
+        self.book.expire_groups(now, is_member);
         self.overshoot.estimate(&mut self.book, now.monotonic_us);
         self.gossip(now, out);
     }
@@ -182,4 +223,10 @@ impl Mesh {
             heartbeat.write(buffer);
         });
     }
+}
+
+/// Whether counts by a period are taken in: one of a rule in force, which `periods` has in order, or of a single
+/// unit, by which requests may bring limits of their own.
+pub(super) fn keeps(periods: &[Period], period: Period) -> bool {
+    period.multiplier() == 1 || periods.binary_search(&period).is_ok()
 }

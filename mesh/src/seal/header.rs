@@ -5,7 +5,7 @@
 //! | offset | bytes | what |
 //! |---:|---:|---|
 //! | 0 | 1 | magic, 0x48 |
-//! | 1 | 1 | version of the wire format, 1 |
+//! | 1 | 1 | version of the wire format, 2 |
 //! | 2 | 4 | cluster tag: the first bytes of the SHA-256 of the cluster's name |
 //! | 6 | 4 | key id; 0 is the key of a cluster without a secret |
 //! | 10 | 8 | actor |
@@ -22,7 +22,7 @@ use crate::drops::DropCause;
 /// First byte of every datagram: an H.
 const MAGIC: u8 = 0x48;
 /// Version of header and body alike.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Bytes in front of the body.
 pub(super) const HEADER_BYTES: usize = 38;
 /// Bytes behind it.

@@ -1,6 +1,6 @@
 //! Opening and closing datagrams: who may talk to whom.
 //!
-//! Every datagram is sealed by AES-256-GCM. The keys are in a file that all hosts of a cluster share; a
+//! Every datagram is sealed by AES-256-GCM-SIV. The keys are in a file that all hosts of a cluster share; a
 //! cluster without one seals all the same, with a key that anyone can derive from its name. That keeps
 //! clusters apart and finds damaged datagrams, but proves nothing about who made them.
 //!

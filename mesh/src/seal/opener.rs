@@ -62,11 +62,16 @@ impl Opener {
     /// Opens a datagram in place.
     ///
     /// The cheapest checks come first, and nothing is remembered of a datagram that does not open.
+    /// `incarnation_max` is the latest incarnation that is believed now.
     ///
     /// # Errors
     /// Why it is to be dropped; its bytes are of no use any more. No cause proves who sent it: until a
     /// datagram has opened, anyone may have made it.
-    pub fn open<'d>(&mut self, datagram: &'d mut [u8]) -> Result<Opened<'d>, DropCause> {
+    pub fn open<'d>(
+        &mut self,
+        incarnation_max: u64,
+        datagram: &'d mut [u8],
+    ) -> Result<Opened<'d>, DropCause> {
         let header = Header::parse(datagram)?;
         let Header {
             sender, sequence, ..
@@ -77,9 +82,12 @@ impl Opener {
         if sender == self.own {
             return Err(DropCause::FromSelf);
         }
+        if sender.incarnation > incarnation_max {
+            return Err(DropCause::IncarnationAhead);
+        }
         let key = self.keys.find(header.key_id).ok_or(DropCause::UnknownKey)?;
         let run = self.runs.of(sender.actor);
-        if run.is_some_and(|run| !run.admits(&header)) {
+        if run.is_some_and(|run| !run.admits(&header, incarnation_max)) {
             return Err(DropCause::Replayed);
         }
         let (body, derived) = if let Some(known) = run.and_then(|run: &Run| run.key(&header)) {

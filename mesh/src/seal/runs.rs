@@ -25,12 +25,14 @@ pub(super) struct Run {
 
 impl Run {
     /// Whether a datagram with this header may be a new one: the next of this run, or of a later run. A
-    /// second session of one incarnation is a copy of the region at work, and not listened to.
-    pub(super) fn admits(&self, header: &Header) -> bool {
+    /// second session of one incarnation is a copy of the region at work, and not listened to. A run that was
+    /// heard while this host's clock was ahead, and is beyond `incarnation_max` now, keeps nobody out.
+    pub(super) fn admits(&self, header: &Header, incarnation_max: u64) -> bool {
         if header.sender == self.sender {
             self.seen.is_new(header.sequence)
         } else {
             header.sender.incarnation > self.sender.incarnation
+                || self.sender.incarnation > incarnation_max
         }
     }
 
@@ -149,7 +151,7 @@ mod tests {
         assert!(runs.of(1).unwrap().key(&header).is_some());
         runs.retain_keys(|id| id != 7);
         let run = runs.of(1).unwrap();
-        assert!(run.key(&header).is_none() && !run.admits(&header));
+        assert!(run.key(&header).is_none() && !run.admits(&header, u64::MAX));
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub enum SealError {
     BufferShortened,
     /// The cryptographic library refused.
     #[error(
-        "AES-256-GCM is refused by the cryptographic library; meshd was built wrong, or the machine \
+        "AES-256-GCM-SIV is refused by the cryptographic library; meshd was built wrong, or the machine \
          is faulty"
     )]
     Refused,

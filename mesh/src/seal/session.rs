@@ -1,11 +1,16 @@
 //! The key that seals the datagrams of one process run.
 //!
-//! AES-GCM breaks when one key seals two different datagrams with one nonce. The nonce is the sequence,
-//! which begins anew in every run, and nothing a host remembers can be trusted to stop it from being
-//! used again: a region file, with the actor in it, may be copied to another host or restored from a
-//! backup. So every run has a key of its own: HKDF-SHA256 of the cluster's seal key and hash key, one
-//! behind the other, with the cluster's name as salt and with actor, incarnation and session as context. The session is drawn at random when
-//! a process starts; two runs share a key only if they draw the same 64 bits.
+//! The AEAD is AES-256-GCM-SIV (RFC 8452), which bears a nonce that comes twice. The nonce is the sequence, and
+//! nothing a host remembers can be trusted to stop a sequence from being used again: a virtual machine may be
+//! copied while it runs, or set back to an earlier state, and then goes on with the same run, the same key and
+//! the same sequence. Random numbers of the kernel would not help: the copy has the state of their generator as
+//! well. With AES-GCM, two different datagrams under one nonce would give away what both of them say and the
+//! means to forge others. With AES-GCM-SIV they tell only whether they are equal, header and body.
+//!
+//! Every run has a key of its own all the same: HKDF-SHA256 of the cluster's seal key and hash key, one
+//! behind the other, with the cluster's name as salt and with actor, incarnation and session as context. The
+//! session is drawn at random when a process starts. So two processes that hold copies of one region use
+//! different keys.
 //!
 //! The salt is the SHA-256 of the name: HKDF fills up short salts with zeros, and would take two names
 //! that differ by zeros at the end for one.
@@ -13,7 +18,7 @@
 //! The hash key is part of it for the operator's sake: hosts that name counters by different keys would
 //! talk to each other and never share one. This way they do not open each other's datagrams, which shows.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
@@ -21,7 +26,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use super::header::{HEADER_BYTES, Header, SenderId, TAG_BYTES};
 
 /// What the context ends with, so that keys derived for other ends are others.
-const CONTEXT: &[u8] = b"hivemind datagram 1";
+const CONTEXT: &[u8] = b"hivemind datagram 2";
 
 /// A cluster, as datagrams know it.
 pub(super) struct Cluster {
@@ -59,7 +64,7 @@ impl SessionKey {
     ) -> Result<Self, Unspecified> {
         let context = [&sender.to_bytes(), CONTEXT];
         let extracted = cluster.salt.extract(secret);
-        let key = UnboundKey::from(extracted.expand(&context, &AES_256_GCM)?);
+        let key = UnboundKey::from(extracted.expand(&context, &AES_256_GCM_SIV)?);
         Ok(Self {
             key: LessSafeKey::new(key),
             id,

@@ -15,7 +15,7 @@
 //! understands the other. The rest goes on to the section's end with more of the same, or is not ours (2),
 //! and has no room for other fields: what a later version has to add to them is a section of a new type.
 //!
-//! Of hello and membership, a datagram has at most one each; more are skipped.
+//! Of each type, a datagram has at most one section; more are skipped.
 //!
 //! | type | section | content |
 //! |---|---|---|

@@ -9,7 +9,7 @@ use hivemind_mesh::node::Mesh;
 use hivemind_mesh::outbox::Outbox;
 use hivemind_mesh::region::RegionCounters;
 use hivemind_mesh::seal::KeyRing;
-use hivemind_mesh::settings::{Local, Settings};
+use hivemind_mesh::settings::{Local, Randomness, Settings};
 use hivemind_mesh::status::{PeerState, Status};
 use hivemind_mesh::time::Now;
 use hivemind_shared::clock::CoarseClock;
@@ -368,9 +368,12 @@ fn begin(parts: &Parts, counters: &mut RegionCounters<CoarseClock>) -> io::Resul
         address: parts.address,
         name: parts.name.clone(),
     };
-    let seed = random_u64()?;
+    let random = Randomness {
+        seed: random_u64()?,
+        hash_key: [random_u64()?, random_u64()?],
+    };
     let settings = parts.settings.clone();
-    let mut mesh = Mesh::new(settings, local, &parts.keys, seed, now(), counters);
+    let mut mesh = Mesh::new(settings, local, &parts.keys, random, now(), counters);
     if parts.is_first {
         mesh.join_nobody();
     }

@@ -167,11 +167,14 @@ impl OwnedRegion {
     }
 
     /// Begins another run of this actor: its number is larger than that of every earlier run, also when
-    /// the clock was set back, and this time (Unix milliseconds) unless it would be too small.
+    /// the clock was set back, and this time (Unix milliseconds) unless it would be too small. A number of more
+    /// than a day from now is of a clock that was wrong, and peers do not believe it: then it is this time.
     pub fn next_incarnation(&self, unix_ms: u64) -> u64 {
+        const DAY_MS: u64 = 86_400_000;
         let word = &self.region.raw_header().incarnation;
         // Relaxed both: this process is the only writer, and the word orders nothing.
         let next = word.load(Ordering::Relaxed).saturating_add(1).max(unix_ms);
+        let next = if next - unix_ms > DAY_MS { unix_ms } else { next };
         word.store(next, Ordering::Relaxed);
         next
     }

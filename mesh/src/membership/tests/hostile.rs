@@ -9,8 +9,9 @@ use proptest::prelude::*;
 use super::super::codec::Codec;
 use super::super::identity::Identity;
 use super::super::{Event, IDENTITIES_MAX, MalformedPayload, Member, Membership, Output};
-use super::lab::{MS, S, address};
+use super::lab::{MS, S, address, at};
 use crate::settings::Preset;
+use crate::time::Now;
 
 const ME: u64 = 1;
 
@@ -61,11 +62,112 @@ fn a_member_that_invents_others_without_end_fills_a_bounded_table() {
             })
             .collect();
         let payload = payload(foca::Message::Gossip, identity(2, 0), &updates);
-        node.receive(round * MS, &payload, &mut out).unwrap();
+        // Slowly enough to be taken in.
+        node.receive(at(round * 10 * MS), &payload, &mut out)
+            .unwrap();
         out.clear();
         assert!(node.foca.iter_membership_state().len() <= IDENTITIES_MAX);
     }
     assert!(node.members().len() > IDENTITIES_MAX / 2);
+}
+
+#[test]
+fn a_flood_of_payloads_with_many_members_is_compared_with_a_bounded_number_of_them() {
+    let mut node = node();
+    let mut out = Output::new();
+    let (mut taken, mut refused, mut compared) = (0, 0, 0);
+    for round in 0..20_000 {
+        let updates: Vec<_> = (0..30)
+            .map(|step| foca::Member::alive(identity((round * 7 + step) % 4_000 + 100, 0)))
+            .collect();
+        let payload = payload(foca::Message::Gossip, identity(2, 0), &updates);
+        let kept = node.foca.iter_membership_state().len();
+        // Within a second.
+        match node.receive(at(round * 50), &payload, &mut out) {
+            Ok(()) => (taken, compared) = (taken + 1, compared + 32 * kept),
+            Err(MalformedPayload::TooMuch) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+        out.clear();
+    }
+    assert!(taken > 300 && refused > 15_000, "{taken} {refused}");
+    assert!(compared < 45_000_000, "{compared}");
+    // And after it everything is heard again.
+    let ping = payload(foca::Message::Ping(1), identity(2, 0), &[]);
+    node.receive(at(3 * S), &ping, &mut out).unwrap();
+    assert_eq!(out.messages().len(), 1);
+}
+
+#[test]
+fn a_run_that_begins_more_than_a_day_after_now_is_refused_wherever_it_is_named() {
+    let day_ms = 86_400_000;
+    let unix_ms = 1_700_000_000_000;
+    let now = Now {
+        monotonic_us: 0,
+        unix_us: unix_ms * 1_000,
+    };
+    let later = |actor, incarnation| Identity {
+        incarnation,
+        ..identity(actor, 0)
+    };
+    for (incarnation, expected) in [
+        (unix_ms + day_ms, Ok(())),
+        (unix_ms + day_ms + 1, Err(MalformedPayload::Ahead)),
+        ((1 << 48) - 1, Err(MalformedPayload::Ahead)),
+    ] {
+        let updated = |state| {
+            let update = foca::Member::new(later(3, incarnation), 0, state);
+            payload(foca::Message::Gossip, identity(2, 0), &[update])
+        };
+        let third = foca::Message::PingReq {
+            target: later(3, incarnation),
+            probe_number: 1,
+        };
+        for payload in [
+            updated(foca::State::Alive),
+            updated(foca::State::Down),
+            payload(foca::Message::Gossip, later(3, incarnation), &[]),
+            payload(third, identity(2, 0), &[]),
+        ] {
+            let mut node = node();
+            let mut out = Output::new();
+            assert_eq!(node.receive(now, &payload, &mut out), expected);
+            let kept = node.foca.iter_membership_state().len();
+            assert_eq!(kept > 0, expected.is_ok());
+            if expected.is_err() {
+                let true_one = self::payload(foca::Message::Gossip, later(3, unix_ms), &[]);
+                node.receive(now, &true_one, &mut out).unwrap();
+                assert_eq!(node.member(3), Some(later(3, unix_ms).member()));
+            }
+        }
+    }
+}
+
+#[test]
+fn runs_that_were_believed_while_a_clock_was_ahead_are_forgotten_when_it_is_right_again() {
+    let unix_ms = 1_700_000_000_000;
+    let now = |ahead_ms: u64| Now {
+        monotonic_us: 0,
+        unix_us: (unix_ms + ahead_ms) * 1_000,
+    };
+    let year_ms = 365 * 86_400_000;
+    let run = |incarnation| Identity {
+        incarnation,
+        ..identity(3, 0)
+    };
+    let mut node = node();
+    let mut out = Output::new();
+    for state in [foca::State::Alive, foca::State::Down] {
+        let update = foca::Member::new(run(unix_ms + year_ms), 0, state);
+        let payload = payload(foca::Message::Gossip, identity(2, 0), &[update]);
+        node.receive(now(year_ms), &payload, &mut out).unwrap();
+    }
+    let right = payload(foca::Message::Gossip, run(unix_ms), &[]);
+    node.receive(now(year_ms), &right, &mut out).unwrap();
+    assert_eq!(node.member(3), None, "or this test says nothing");
+    node.forget_ahead(now(0), &mut out);
+    node.receive(now(0), &right, &mut out).unwrap();
+    assert_eq!(node.member(3), Some(run(unix_ms).member()));
 }
 
 #[test]
@@ -74,7 +176,7 @@ fn being_told_again_and_again_to_be_down_takes_no_memory() {
     let mut out = Output::new();
     let update = foca::Member::alive(identity(3, 0));
     let hello = payload(foca::Message::Gossip, identity(2, 0), &[update]);
-    node.receive(0, &hello, &mut out).unwrap();
+    node.receive(at(0), &hello, &mut out).unwrap();
     for renewal in 0..10_000 {
         let down = foca::Member::down(identity(ME, renewal));
         let mut gossip = payload(foca::Message::Gossip, identity(2, 0), &[down]);
@@ -85,7 +187,8 @@ fn being_told_again_and_again_to_be_down_takes_no_memory() {
             .unwrap();
         gossip[28..53].copy_from_slice(&to[..25]);
         out.clear();
-        node.receive(u64::from(renewal), &gossip, &mut out).unwrap();
+        node.receive(at(u64::from(renewal)), &gossip, &mut out)
+            .unwrap();
         assert!(
             out.events
                 .contains(&Event::Rejoined(identity(ME, 0).member()))
@@ -100,7 +203,7 @@ fn a_down_member_is_knocked_at_for_a_day_and_then_forgotten() {
     let mut out = Output::new();
     let down = foca::Member::down(identity(3, 0));
     let gossip = payload(foca::Message::Gossip, identity(2, 0), &[down]);
-    node.receive(0, &gossip, &mut out).unwrap();
+    node.receive(at(0), &gossip, &mut out).unwrap();
     let mut last_knock_us = 0;
     let mut now_us = 0;
     while node.foca.iter_membership_state().len() > 0 {
@@ -123,7 +226,7 @@ fn a_detour_that_leads_back_is_refused() {
     };
     let bytes = payload(ask, identity(2, 0), &[]);
     assert_eq!(
-        node().receive(0, &bytes, &mut Output::new()),
+        node().receive(at(0), &bytes, &mut Output::new()),
         Err(MalformedPayload::Detour)
     );
 }
@@ -133,7 +236,7 @@ fn a_late_payload_of_an_earlier_run_is_nobodys_fault_and_changes_nothing() {
     let mut node = node();
     let mut out = Output::new();
     let bytes = payload(foca::Message::Gossip, identity(ME, 0), &[]);
-    node.receive(0, &bytes, &mut out).unwrap();
+    node.receive(at(0), &bytes, &mut out).unwrap();
     assert_eq!(node.members().len(), 0);
     assert_eq!(out.messages().len(), 0);
 }
@@ -143,12 +246,12 @@ fn having_left_a_node_does_not_object_to_being_called_gone() {
     let mut node = node();
     let mut out = Output::new();
     let hello = payload(foca::Message::Gossip, identity(2, 0), &[]);
-    node.receive(0, &hello, &mut out).unwrap();
+    node.receive(at(0), &hello, &mut out).unwrap();
     node.leave(0, &mut out);
     out.clear();
     let down = foca::Member::down(identity(ME, 0));
     let gossip = payload(foca::Message::Gossip, identity(2, 0), &[down]);
-    node.receive(0, &gossip, &mut out).unwrap();
+    node.receive(at(0), &gossip, &mut out).unwrap();
     assert_eq!(out.messages().len(), 0);
     assert_eq!(out.events, []);
 }
@@ -161,10 +264,10 @@ fn an_earlier_run_of_this_node_is_not_knocked_at() {
     earlier.incarnation = 0;
     let gossip = |update| payload(foca::Message::Gossip, identity(2, 0), &[update]);
     let here = gossip(foca::Member::down(earlier));
-    node.receive(0, &here, &mut out).unwrap();
+    node.receive(at(0), &here, &mut out).unwrap();
     earlier.address = address(3);
     let elsewhere = gossip(foca::Member::down(earlier));
-    node.receive(0, &elsewhere, &mut out).unwrap();
+    node.receive(at(0), &elsewhere, &mut out).unwrap();
     for tick in 0..200 {
         node.tick(tick * 100 * MS, &mut out);
     }
@@ -186,7 +289,7 @@ fn where_an_actor_is_no_longer_nobody_knocks() {
         foca::Member::alive(elsewhere),
     ];
     let gossip = payload(foca::Message::Gossip, identity(2, 0), &updates);
-    node.receive(0, &gossip, &mut out).unwrap();
+    node.receive(at(0), &gossip, &mut out).unwrap();
     out.clear();
     node.knock(&mut out);
     assert_eq!(out.messages().len(), 0);
@@ -261,7 +364,7 @@ proptest! {
     #[test]
     fn any_bytes_are_taken_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..1_300)) {
         let mut out = Output::new();
-        let _ = node().receive(0, &bytes, &mut out);
+        let _ = node().receive(at(0), &bytes, &mut out);
     }
 
     #[test]
@@ -277,7 +380,7 @@ proptest! {
                 payload[place] ^= noise;
             }
             now_us += pause_ms * MS;
-            let _ = node.receive(now_us, &payload, &mut out);
+            let _ = node.receive(at(now_us), &payload, &mut out);
             node.tick(now_us, &mut out);
         }
         // Whoever was invented does not answer, and is gone in the end.
@@ -295,14 +398,14 @@ proptest! {
     #[test]
     fn what_is_cut_short_is_refused(payload in some_payload(), cut in any::<prop::sample::Index>()) {
         let length = cut.index(payload.len());
-        let refused = node().receive(0, &payload[..length], &mut Output::new());
+        let refused = node().receive(at(0), &payload[..length], &mut Output::new());
         prop_assert_eq!(refused, Err(MalformedPayload::Short));
     }
 
     #[test]
     fn what_is_too_long_is_refused(mut payload in some_payload(), noise in any::<u8>()) {
         payload.push(noise);
-        let refused = node().receive(0, &payload, &mut Output::new());
+        let refused = node().receive(at(0), &payload, &mut Output::new());
         prop_assert_eq!(refused, Err(MalformedPayload::Trailing));
     }
 }

@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::super::{Event, Member, Membership, Output};
 use crate::settings::Preset;
+use crate::time::Now;
 
 pub(super) const MS: u64 = 1_000;
 pub(super) const S: u64 = 1_000 * MS;
@@ -46,6 +47,14 @@ pub(super) struct Lab {
 
 /// A payload on its way: when it arrives, the how-many-eth it is, where to, and what.
 type Flight = (u64, u64, SocketAddr, Vec<u8>);
+
+/// A time by the monotonic clock. The wall clock is as late as can be, and finds nothing ahead of it.
+pub(super) fn at(monotonic_us: u64) -> Now {
+    Now {
+        monotonic_us,
+        unix_us: u64::MAX,
+    }
+}
 
 pub(super) fn address(number: u64) -> SocketAddr {
     let [.., high, low] = number.to_be_bytes();
@@ -246,7 +255,7 @@ impl Lab {
 
     fn receive(&mut self, node: usize, payload: &[u8]) {
         self.with(node, |membership, now_us, out| {
-            membership.receive(now_us, payload, out).unwrap();
+            membership.receive(at(now_us), payload, out).unwrap();
         });
     }
 

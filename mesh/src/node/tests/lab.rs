@@ -14,7 +14,7 @@ use crate::drops::DropCause;
 use crate::node::Mesh;
 use crate::outbox::Outbox;
 use crate::seal::{KeyRing, Opener, Sealer, SenderId};
-use crate::settings::{Local, Settings};
+use crate::settings::{Local, Randomness, Settings};
 use crate::time::Now;
 use crate::wire::counts::{self, Entry};
 use crate::wire::{Body, Kind, writer};
@@ -47,6 +47,13 @@ pub(super) fn local(actor: u64, incarnation: u64) -> Local {
     }
 }
 
+fn random(seed: u64) -> Randomness {
+    Randomness {
+        seed,
+        hash_key: [seed, !seed],
+    }
+}
+
 /// What a slot of a region holds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
@@ -65,6 +72,8 @@ pub(super) struct Fake {
     pub(super) forgiven: HashMap<(Key, u32), u32>,
     /// By rule.
     pub(super) limits: Vec<u32>,
+    /// Those of rules that are longer than one unit.
+    pub(super) periods: Vec<Period>,
 }
 
 impl Fake {
@@ -143,7 +152,9 @@ impl Counters for Fake {
 
     fn put_remote(&mut self, key: &Key, window: Window, hits: i64) -> Result<(), CountError> {
         let there = self.remote_place(key, window);
-        if there.0 < window.number() || there.0 == window.number() && hits > there.1 {
+        // What is of a window beyond the next one was put before the clock was set back.
+        let is_beyond = there.0 > window.number().saturating_add(2);
+        if is_beyond || there.0 < window.number() || there.0 == window.number() && hits > there.1 {
             *there = (window.number(), hits);
         }
         Ok(())
@@ -166,6 +177,10 @@ impl Counters for Fake {
         notes
             .map(|(&(key, window), &hits)| Note { key, window, hits })
             .collect()
+    }
+
+    fn periods(&self) -> &[Period] {
+        &self.periods
     }
 
     fn limit(&self, rule: u32) -> Option<u32> {
@@ -191,7 +206,7 @@ impl Parcel {
         };
         let mut bytes = self.bytes.clone();
         let mut opener = Opener::new(&KeyRing::open(CLUSTER), CLUSTER, nobody);
-        let body = Body::parse(opener.open(&mut bytes).unwrap().body).unwrap();
+        let body = Body::parse(opener.open(u64::MAX, &mut bytes).unwrap().body).unwrap();
         let sections = body.sections().map(|section| {
             let section = section.unwrap();
             (section.code, section.content.to_vec())
@@ -240,7 +255,7 @@ impl Node {
         let mut counters = Fake::default();
         let seed = local.session;
         Self {
-            mesh: Mesh::new(settings, local, keys, seed, now, &mut counters),
+            mesh: Mesh::new(settings, local, keys, random(seed), now, &mut counters),
             counters,
             address,
             ahead_us: 0,
@@ -346,7 +361,14 @@ impl Lab {
         self.start(actor, incarnation);
         let (now, settings) = (self.now, self.settings.clone());
         let (local, keys) = (local(actor, incarnation), &self.keys);
-        let mesh = Mesh::new(settings, local, keys, incarnation, now, &mut counters);
+        let mesh = Mesh::new(
+            settings,
+            local,
+            keys,
+            random(incarnation),
+            now,
+            &mut counters,
+        );
         let node = self.nodes.get_mut(&actor).unwrap();
         (node.mesh, node.counters) = (mesh, counters);
     }

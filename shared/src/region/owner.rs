@@ -174,7 +174,11 @@ impl OwnedRegion {
         let word = &self.region.raw_header().incarnation;
         // Relaxed both: this process is the only writer, and the word orders nothing.
         let next = word.load(Ordering::Relaxed).saturating_add(1).max(unix_ms);
-        let next = if next - unix_ms > DAY_MS { unix_ms } else { next };
+        let next = if next - unix_ms > DAY_MS {
+            unix_ms
+        } else {
+            next
+        };
         word.store(next, Ordering::Relaxed);
         next
     }

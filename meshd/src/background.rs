@@ -61,7 +61,7 @@ impl Background {
                 let reloader = Reloader::new(path, *loaded, Arc::clone(owner), health.clone());
                 let state = reloader.state();
                 let (kick, kicks) = mpsc::channel();
-                let thread = rules_source::start(reloader, kicks)?;
+                let thread = rules_source::start(reloader, kicks, health)?;
                 (state, KickRules::Files(kick), thread)
             }
             FirstRules::Server(server) => {
@@ -79,7 +79,11 @@ impl Background {
         let values =
             (series_max > 0).then(|| Arc::new(ValueSeries::new(Arc::clone(owner), series_max)));
         if let Some(values) = &values {
-            threads.push(value_series::start(Arc::clone(values), values_stopped)?);
+            threads.push(value_series::start(
+                Arc::clone(values),
+                values_stopped,
+                health,
+            )?);
         }
 
         let mut kick_tls = None;

@@ -15,6 +15,7 @@ use crate::handover::predecessor::{self, Beginning};
 use crate::mesh::MeshService;
 use crate::mesh::key_file::{self, Keys};
 use crate::mesh::socket::MeshSocket;
+use crate::panics;
 use crate::region_owner::RegionOwner;
 use crate::rules_source;
 use crate::server::health::{Health, State};
@@ -34,6 +35,7 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
     let tls = tls::load(&config.server).map_err(Failure::Config)?;
     let (rules, rule_warnings) = rules_source::first(config)?;
     log::init(config.log);
+    panics::log();
     info!(
         version = env!("CARGO_PKG_VERSION"),
         node = config.node.name,

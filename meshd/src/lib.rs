@@ -14,6 +14,7 @@ pub mod daemon;
 pub mod failure;
 pub mod handover;
 pub mod mesh;
+pub mod panics;
 pub mod ports_file;
 pub mod region_owner;
 pub mod reload_status;

@@ -20,6 +20,7 @@ use hivemind_shared::rules::RuleSet;
 use tracing::{error, info, warn};
 
 use crate::config;
+use crate::panics::PanicNotice;
 use crate::server::Decider;
 use crate::server::health::{Health, State};
 
@@ -253,6 +254,10 @@ impl RegionOwner {
                 Ok(published) => owned.rules = Some(Arc::new(published.rules)),
                 Err(failure) => {
                     error!(%failure, "the rules cannot be published again: restart meshd");
+                    self.health.update(|components| {
+                        let detail = format!("not published again after a hand-over: {failure}");
+                        components.rules = State::Degraded(detail);
+                    });
                 }
             }
         }
@@ -399,11 +404,45 @@ fn limiter(region: &OwnedRegion) -> Limiter {
 ///
 /// When the operating system has no more threads.
 pub fn start_heartbeat(owner: Arc<RegionOwner>, stop: Receiver<()>) -> io::Result<JoinHandle<()>> {
+    let health = owner.health.clone();
+    let notice = PanicNotice::new(move || {
+        health.update(|components| {
+            components.region = State::Down("its thread died: restart meshd".to_owned());
+        });
+    });
     std::thread::Builder::new()
         .name("region".to_owned())
         .spawn(move || {
+            let _notice = notice;
             while stop.recv_timeout(HEARTBEAT_INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 owner.beat();
             }
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    #[test]
+    fn a_heartbeat_that_dies_takes_the_region_down() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut config = config::Config::with_node_name("test".to_owned()).region;
+        config.path = directory.path().join("region");
+        let lock = RegionLock::take(&config.path, config.mode.bits()).unwrap();
+        let health = Health::starting();
+        let owner = RegionOwner::open(lock, &config, None, None, health.clone()).unwrap();
+        assert_eq!(health.now().region, State::Up);
+        // As a bug in whoever is told of a new region would.
+        owner.follow(|_| panic!("as a bug would"));
+        std::fs::remove_file(&config.path).unwrap();
+        let (_go_on, stop) = mpsc::channel();
+        let thread = start_heartbeat(Arc::new(owner), stop).unwrap();
+        assert!(thread.join().is_err());
+        let State::Down(why) = health.now().region else {
+            panic!("{:?}", health.now());
+        };
+        assert!(why.contains("died"), "{why}");
+    }
 }

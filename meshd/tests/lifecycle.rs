@@ -247,6 +247,30 @@ fn unknown_variables_with_our_prefix_are_a_warning() {
     assert!(!text.contains("HIVEMIND_ENVOY"), "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let site = Site::new(RULES);
+    let meshd = site.start_unread();
+    // Each of these would be a line: of the threads for rules and for the region, and of the runtime.
+    site.write("ratelimit.yaml", "nonsense");
+    eventually("the reload is rejected", || {
+        let (_, ready) = meshd.http("/ready");
+        ready.contains("the last reload failed").then_some(())
+    });
+    fs::remove_file(site.path("region")).expect("the region is there");
+    eventually("a new region", || {
+        site.path("region").exists().then_some(())
+    });
+    site.write("ratelimit.yaml", &RULES.replace("unit: 3", "unit: 5"));
+    eventually("the rules are in force", || {
+        meshd.admin("/rules").1.contains("5 per year").then_some(())
+    });
+    meshd.signal(Signal::HUP);
+    assert_eq!(admitted(&mut meshd.client().await, "ada", 9).await, 5);
+    assert_eq!(meshd.http("/ready").0, 200);
+    assert_eq!(meshd.stop().code(), Some(0));
+}
+
 #[test]
 fn logs_can_be_json_lines() {
     let site = Site::new(RULES);

@@ -18,6 +18,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use self::control_plane::{ControlPlane, per_user, with_unit};
+use self::support::certificates::Authority;
 use self::support::{Meshd, RULES, Site, eventually};
 
 /// The lines of the log that have this in them.
@@ -208,12 +209,36 @@ fn rules_without_limits_are_a_warning_wherever_they_come_from() {
 }
 
 #[test]
-fn rules_that_are_still_broken_when_they_are_asked_for_again_are_a_warning() {
+fn files_that_are_still_broken_when_they_are_asked_for_again_are_a_warning() {
     let site = Site::new(RULES);
-    let meshd = site.start();
-    site.write("ratelimit.yaml", "domain: test\ndescriptors: 5\n");
-    meshd.await_log("rules rejected, the last good ones stay in force");
+    let pair = Authority::new("ours").issue("ratelimit.internal");
+    site.write("tls.crt", &pair.cert);
+    site.write("tls.key", &pair.key);
+    let keys = format!("hash {}\nseal {}\n", "0".repeat(32), "1".repeat(64));
+    site.write("mesh.keys", &keys);
+    let path = |name: &str| site.path(name).to_str().expect("UTF-8").to_owned();
+    let meshd = site.start_with(&[
+        "--server-tls-cert-file",
+        &path("tls.crt"),
+        "--server-tls-key-file",
+        &path("tls.key"),
+        "--mesh-bind=127.0.0.1:0",
+        "--mesh-key-file",
+        &path("mesh.keys"),
+    ]);
+    for file in ["ratelimit.yaml", "tls.crt", "mesh.keys"] {
+        site.write(file, "nonsense: [");
+    }
+    for rejected in [
+        "rules rejected, the last good ones stay in force",
+        "TLS files rejected",
+        "key file rejected",
+    ] {
+        meshd.await_log(rejected);
+    }
     meshd.signal(Signal::HUP);
-    let told = the_line(&meshd, "rules read again as asked");
-    assert!(told.contains("WARN") && told.contains("broken"), "{told}");
+    for told in ["rules read", "TLS files read", "key file read"] {
+        let told = the_line(&meshd, &format!("{told} again as asked"));
+        assert!(told.contains("WARN") && told.contains("broken"), "{told}");
+    }
 }

@@ -330,3 +330,22 @@ fn an_expired_certificate_is_warned_about() {
     let log = meshd.log();
     assert!(log.contains("the certificate has expired"), "{log}");
 }
+
+#[test]
+fn a_certificate_that_has_expired_degrades_tls_until_it_is_renewed() {
+    let authority = Authority::new("ours");
+    let site = site(&authority);
+    write_pair(&site, &authority.issue_expired(SERVER));
+    let meshd = start(&site, &[]);
+    meshd.await_log("the certificate of the gRPC port has expired");
+    let (code, ready) = meshd.http("/ready");
+    assert_eq!(code, 200, "connections there are go on");
+    assert!(ready.contains("the certificate has expired"), "{ready}");
+    assert!(meshd.log().contains("ERROR"), "{}", meshd.log());
+
+    write_pair(&site, &authority.issue(SERVER));
+    meshd.await_log("the certificate of the gRPC port is valid again");
+    eventually("all is well", || {
+        (!meshd.http("/ready").1.contains("degraded")).then_some(())
+    });
+}

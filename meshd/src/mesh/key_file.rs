@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 
 use super::handle::{Command, MeshHandle};
 use crate::config::{self, MeshMode};
+use crate::panics::PanicNotice;
 use crate::reload_status::ReloadStatus;
 use crate::rules_source::{Kick, Watch};
 use crate::small_file;
@@ -167,16 +168,30 @@ impl KeyReloader {
 ///
 /// When the operating system has no more threads.
 pub(super) fn start(reloader: KeyReloader, kicks: Receiver<Kick>) -> io::Result<JoinHandle<()>> {
+    let notice = death_notice(reloader.mesh.clone());
     std::thread::Builder::new()
         .name("mesh-keys".to_owned())
-        .spawn(move || follow(reloader, &kicks))
+        .spawn(move || {
+            let _notice = notice;
+            follow(reloader, &kicks);
+        })
 }
 
 fn follow(mut reloader: KeyReloader, kicks: &Receiver<Kick>) {
     let mut watch = Watch::new(reloader.path.clone());
     loop {
         match kicks.recv_timeout(watch.interval()) {
-            Ok(Kick) => reloader.reload(),
+            Ok(Kick) => {
+                reloader.reload();
+                let path = reloader.path.display();
+                // That it is broken may have been said long ago.
+                match &reloader.rejected {
+                    Some(problem) => {
+                        warn!(%path, problem, "key file read again as asked: it is broken");
+                    }
+                    None => info!(%path, "key file read again as asked"),
+                }
+            }
             Err(RecvTimeoutError::Timeout) => {
                 if watch.look() {
                     reloader.reload();
@@ -185,6 +200,14 @@ fn follow(mut reloader: KeyReloader, kicks: &Receiver<Kick>) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
+}
+
+/// Says in health, by way of the mesh, when the thread dies. The keys in force stay.
+fn death_notice(mesh: MeshHandle) -> PanicNotice {
+    PanicNotice::new(move || {
+        let detail = "the thread that reads the key file again died: restart meshd".to_owned();
+        mesh.tell(Command::KeyFile(Some(detail)));
+    })
 }
 
 #[cfg(test)]
@@ -264,6 +287,15 @@ mod tests {
     /// What was told since the last call.
     fn told(inbox: &Inbox) -> Vec<Command> {
         std::iter::from_fn(|| inbox.next()).collect()
+    }
+
+    #[test]
+    fn a_thread_that_dies_degrades_the_mesh() {
+        let (mesh, inbox) = MeshHandle::new().unwrap();
+        crate::panics::die_with(death_notice(mesh.clone()));
+        assert!(matches!(&*told(&inbox), [Command::KeyFile(Some(_))]));
+        // Until here: without anybody to tell it something, the inbox says for ever that this is the end.
+        drop(mesh);
     }
 
     #[test]

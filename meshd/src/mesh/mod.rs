@@ -28,9 +28,10 @@ use self::handle::{Command, Inbox};
 pub use self::handle::{MeshHandle, NotForgiven};
 use self::key_file::{KeyReloader, Keys};
 use self::socket::MeshSocket;
-use self::worker::{DeathNotice, Parts, Worker};
+use self::worker::{Parts, Worker};
 use crate::config::{Config, Peer};
 use crate::handover::Estate;
+use crate::panics::PanicNotice;
 use crate::region_owner::RegionOwner;
 use crate::reload_status::ReloadStatus;
 use crate::rules_source::{Kick, RulesState};
@@ -202,6 +203,15 @@ fn some_peer(bootstrap_peers: &[Peer], before: &Estate) -> Option<SocketAddr> {
     known.or_else(|| bootstrap::first_address(bootstrap_peers, ADVERTISE_TIMEOUT))
 }
 
+/// Says in health when the mesh's own thread dies.
+fn death_notice(health: Health) -> PanicNotice {
+    PanicNotice::new(move || {
+        health.update(|components| {
+            components.mesh = State::Down("its thread died: restart meshd".to_owned());
+        });
+    })
+}
+
 /// Starts the mesh's own thread.
 fn spawn(
     socket: MeshSocket,
@@ -214,7 +224,7 @@ fn spawn(
         .spawn(move || {
             let _ending = ending;
             let health = parts.health.clone();
-            let _notice = DeathNotice(health.clone());
+            let _notice = death_notice(health.clone());
             match Worker::new(socket, inbox, parts) {
                 Ok(worker) => worker.run(),
                 Err(failure) => {
@@ -242,6 +252,17 @@ fn watch_keys(reloader: KeyReloader) -> io::Result<KeyWatch> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::panics::die_with;
+
+    #[test]
+    fn a_thread_that_dies_takes_the_mesh_down() {
+        let health = Health::starting();
+        die_with(death_notice(health.clone()));
+        let State::Down(why) = health.now().mesh else {
+            panic!("{:?}", health.now());
+        };
+        assert!(why.contains("died"), "{why}");
+    }
 
     #[test]
     fn a_peer_that_is_known_is_not_looked_for() {

@@ -390,21 +390,6 @@ const fn next_tick(due_us: u64, now_us: u64, tick_us: u64) -> u64 {
     }
 }
 
-/// Says in health and log when its thread dies, which only a bug can bring about.
-#[derive(Debug)]
-pub(super) struct DeathNotice(pub(super) Health);
-
-impl Drop for DeathNotice {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            error!("the mesh's thread died: this is a bug in meshd; restart it");
-            self.0.update(|components| {
-                components.mesh = State::Down("its thread died: restart meshd".to_owned());
-            });
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -425,20 +410,5 @@ mod tests {
     fn ticks_keep_their_beat_and_missed_ones_are_left_out() {
         assert_eq!(next_tick(1_000, 1_020, 500), 1_500);
         assert_eq!(next_tick(1_000, 9_000, 500), 9_500);
-    }
-
-    #[test]
-    fn a_thread_that_panics_says_so() {
-        let health = Health::starting();
-        let notice = DeathNotice(health.clone());
-        let thread = std::thread::spawn(move || {
-            let _notice = notice;
-            panic!("as a bug would");
-        });
-        assert!(thread.join().is_err());
-        let State::Down(why) = health.now().mesh else {
-            panic!("{:?}", health.now());
-        };
-        assert!(why.contains("died"), "{why}");
     }
 }

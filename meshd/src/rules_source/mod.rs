@@ -19,6 +19,8 @@ pub use self::reload::{LoadedRules, Outcome, Reloader, load};
 pub use self::watch::Watch;
 use crate::config::{Config, HostPort, RulesSource};
 use crate::failure::Failure;
+use crate::panics::PanicNotice;
+use crate::server::health::{Health, State};
 
 /// Asks for the rules to be read again at once, changed or not.
 #[derive(Clone, Copy, Debug)]
@@ -82,10 +84,32 @@ pub fn first(config: &Config) -> Result<(FirstRules, Problems), Failure> {
 /// # Errors
 ///
 /// When the operating system has no more threads.
-pub fn start(reloader: Reloader, kicks: Receiver<Kick>) -> io::Result<JoinHandle<()>> {
+pub fn start(
+    reloader: Reloader,
+    kicks: Receiver<Kick>,
+    health: &Health,
+) -> io::Result<JoinHandle<()>> {
+    let notice = death_notice(health.clone());
     std::thread::Builder::new()
         .name("rules".to_owned())
-        .spawn(move || follow(reloader, &kicks))
+        .spawn(move || {
+            let _notice = notice;
+            follow(reloader, &kicks);
+        })
+}
+
+/// Says in health when the thread that brings rules into force dies. Those in force stay, so that meshd
+/// stays as ready as it is.
+fn death_notice(health: Health) -> PanicNotice {
+    PanicNotice::new(move || {
+        let detail = "the thread that brings rules into force died: restart meshd".to_owned();
+        health.update(|components| {
+            components.rules = match components.rules {
+                State::Down(_) => State::Down(detail),
+                State::Up | State::Degraded(_) => State::Degraded(detail),
+            };
+        });
+    })
 }
 
 fn follow(mut reloader: Reloader, kicks: &Receiver<Kick>) {
@@ -104,5 +128,21 @@ fn follow(mut reloader: Reloader, kicks: &Receiver<Kick>) {
             }
             Err(RecvTimeoutError::Disconnected) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::panics::die_with;
+
+    #[test]
+    fn a_thread_that_dies_degrades_the_rules_and_brings_none() {
+        let health = Health::starting();
+        die_with(death_notice(health.clone()));
+        assert!(matches!(health.now().rules, State::Down(why) if why.contains("died")));
+        health.update(|components| components.rules = State::Up);
+        die_with(death_notice(health.clone()));
+        assert!(matches!(health.now().rules, State::Degraded(why) if why.contains("died")));
     }
 }

@@ -45,6 +45,8 @@ pub struct Components {
     pub mesh: State,
     /// The files of TLS are good, or there are none.
     pub tls: State,
+    /// Numbers for `/metrics` are kept up to date.
+    pub metrics: State,
     /// Calls are taken; down from the moment a stop was asked for.
     pub server: State,
 }
@@ -64,6 +66,7 @@ impl Components {
             xds,
             mesh,
             tls,
+            metrics,
             server,
         } = self;
         [
@@ -72,6 +75,7 @@ impl Components {
             ("xds", xds.as_ref()),
             ("mesh", Some(mesh)),
             ("tls", Some(tls)),
+            ("metrics", Some(metrics)),
             ("server", Some(server)),
         ]
         .into_iter()
@@ -94,6 +98,7 @@ impl Health {
             mesh: down(),
             // Read before anything else is begun.
             tls: State::Up,
+            metrics: State::Up,
             server: down(),
         }))
     }

@@ -16,6 +16,8 @@ use tracing::{error, warn};
 
 use super::connection::{Connection, ConnectionSettings, OpenCount, Stream};
 use super::grpc::Services;
+use super::health::{Health, State};
+use crate::panics::PanicNotice;
 use crate::shutdown::{Phase, StopSignal};
 
 /// All workers.
@@ -44,12 +46,21 @@ impl Workers {
         services: impl IntoIterator<Item = Services>,
         settings: &Arc<ConnectionSettings>,
         stop: &StopSignal,
+        health: &Health,
     ) -> io::Result<Self> {
+        let alive = Arc::default();
         let workers = services
             .into_iter()
             .enumerate()
             .map(|(index, services)| {
-                Worker::start(index, services, Arc::clone(settings), stop.clone())
+                Worker::start(
+                    index,
+                    services,
+                    Arc::clone(settings),
+                    stop.clone(),
+                    &alive,
+                    health,
+                )
             })
             .collect::<io::Result<_>>()?;
         Ok(Self {
@@ -110,18 +121,40 @@ impl Worker {
         services: Services,
         settings: Arc<ConnectionSettings>,
         stop: StopSignal,
+        alive: &Arc<AtomicUsize>,
+        health: &Health,
     ) -> io::Result<Self> {
         let (connections, dealt) = mpsc::unbounded_channel();
+        alive.fetch_add(1, Ordering::Relaxed);
+        let notice = death_notice(index, Arc::clone(alive), health.clone());
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new()
             .name(format!("grpc-{index}"))
-            .spawn(move || run(&runtime, dealt, &services, &settings, stop))?;
+            .spawn(move || {
+                let _notice = notice;
+                run(&runtime, dealt, &services, &settings, stop);
+            })?;
         Ok(Self {
             connections,
             open: Arc::default(),
             thread,
         })
     }
+}
+
+/// Says in health when a worker dies. The others get the connections that would have been its own.
+fn death_notice(index: usize, alive: Arc<AtomicUsize>, health: Health) -> PanicNotice {
+    PanicNotice::new(move || {
+        // Relaxed: one of them sees that it is the last, whatever the order.
+        let others = alive.fetch_sub(1, Ordering::Relaxed) - 1;
+        health.update(|components| {
+            components.server = if others > 0 {
+                State::Degraded(format!("worker grpc-{index} died: restart meshd"))
+            } else {
+                State::Down("every worker died: restart meshd".to_owned())
+            };
+        });
+    })
 }
 
 /// The life of a worker's thread.
@@ -176,6 +209,7 @@ mod tests {
     use super::super::{Decider, Extras, RateLimit};
     use super::*;
     use crate::config::Config;
+    use crate::panics::die_with;
     use crate::shutdown::StopSwitch;
 
     fn services(config: &Config) -> Services {
@@ -193,11 +227,29 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_dies_degrades_the_server_and_the_last_one_takes_it_down() {
+        let health = Health::starting();
+        let alive = Arc::new(AtomicUsize::new(2));
+        let die = |index| {
+            die_with(death_notice(index, Arc::clone(&alive), health.clone()));
+            health.now().server
+        };
+        assert!(matches!(die(0), State::Degraded(what) if what.contains("grpc-0")));
+        assert!(matches!(die(1), State::Down(_)));
+    }
+
+    #[test]
     fn a_connection_that_was_dealt_before_the_stop_is_served_all_the_same() {
         let config = Config::with_node_name("test".to_owned());
         let stop = StopSwitch::new();
         let settings = Arc::new(ConnectionSettings::new(&config.server, None));
-        let workers = Workers::start([services(&config)], &settings, &stop.signal()).unwrap();
+        let workers = Workers::start(
+            [services(&config)],
+            &settings,
+            &stop.signal(),
+            &Health::starting(),
+        )
+        .unwrap();
         // So many that the worker meets the stop before it has taken them all.
         let mut clients: Vec<UnixStream> = (0..200)
             .map(|_| {

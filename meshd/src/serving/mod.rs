@@ -19,12 +19,13 @@ use crate::failure::Failure;
 use crate::handover::belongings::Role;
 use crate::handover::successor::{Household, Successor};
 use crate::mesh::MeshService;
+use crate::panics::PanicNotice;
 use crate::server::accept::GrpcListeners;
 use crate::server::admin::Admin;
 use crate::server::calls::{CallCounts, Calls};
 use crate::server::connection::ConnectionSettings;
 use crate::server::counters::Counters;
-use crate::server::health::State;
+use crate::server::health::{Health, State};
 use crate::server::host_names::HostNames;
 use crate::server::listen::{SocketFile, UnixSocket};
 use crate::server::metrics::{self, Metrics};
@@ -73,7 +74,7 @@ pub(crate) fn serve(
     let connections = Arc::new(ConnectionSettings::new(server, parts.tls.clone()));
     let services: Vec<_> = calls.grpc().iter().map(services).collect();
     let workers = Arc::new(
-        Workers::start(services, &connections, &stop.signal())
+        Workers::start(services, &connections, &stop.signal(), &parts.health)
             .map_err(Failure::system("threads for workers"))?,
     );
     let runtime = Builder::new_current_thread()
@@ -138,12 +139,13 @@ pub(crate) fn serve(
             ports.write(path)?;
         }
         let left = StopSwitch::new();
-        let accepting =
-            tokio::spawn(grpc.accept(Arc::clone(&workers), stop.signal(), left.signal()));
+        let accepting = grpc.accept(Arc::clone(&workers), stop.signal(), left.signal());
+        let accepting = tokio::spawn(watched("gRPC", health.clone(), accepting));
         let ports_of_http = [(http, http_router), (admin, admin::router(endpoints))];
         let guard = WebGuard::new(HostNames::of(&loaded.config));
         for (port, router) in ports_of_http.into_iter().chain(metrics_port) {
-            tokio::spawn(http_port::serve(port, guard.protect(router), left.signal()));
+            let serving = http_port::serve(port, guard.protect(router), left.signal());
+            tokio::spawn(watched("HTTP", health.clone(), serving));
         }
         info!(
             grpc = ports.grpc,
@@ -242,6 +244,24 @@ fn reflection() -> Option<Reflection> {
         .ok()
 }
 
+/// The same task, which says in health when it dies of a panic.
+fn watched<T>(
+    what: &'static str,
+    health: Health,
+    task: impl Future<Output = T>,
+) -> impl Future<Output = T> {
+    let notice = PanicNotice::new(move || {
+        health.update(|components| {
+            let detail = format!("the task of a {what} port died: restart meshd");
+            components.server = State::Down(detail);
+        });
+    });
+    async move {
+        let _notice = notice;
+        task.await
+    }
+}
+
 /// How many workers there are for a configured number.
 fn worker_count(configured: u16) -> usize {
     if configured > 0 {
@@ -316,5 +336,22 @@ async fn drain(
         },
         () = one_too_many => warn!("asked again to stop: calls in flight are cut off"),
         () = report => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_whose_task_dies_takes_the_server_down() {
+        let health = Health::starting();
+        health.update(|components| components.server = State::Up);
+        let task = watched("gRPC", health.clone(), async { panic!("as a bug would") });
+        assert!(tokio::spawn(task).await.is_err());
+        let State::Down(why) = health.now().server else {
+            panic!("{:?}", health.now());
+        };
+        assert!(why.contains("gRPC"), "{why}");
     }
 }

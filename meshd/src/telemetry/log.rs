@@ -12,7 +12,11 @@ use crate::config::{Log, LogFormat, LogLevel};
 ///
 /// Called once; a second call in one process, as tests make it, changes nothing.
 pub fn init(config: Log) {
-    let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let text = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        // That a line cannot be written would be told on standard error, and panic where that fails too: a
+        // pipe whose reader has gone must not stop meshd.
+        .log_internal_errors(false);
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match config.format {
         LogFormat::Text => text.with_ansi(std::io::stderr().is_terminal()).boxed(),
         LogFormat::Json => text.json().flatten_event(true).boxed(),

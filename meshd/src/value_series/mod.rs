@@ -20,7 +20,9 @@ use hivemind_shared::clock::{Clock, CoarseClock};
 use self::observer::Observer;
 pub use self::observer::{Dropped, DroppedHits};
 pub use self::series::{Name, Series};
+use crate::panics::PanicNotice;
 use crate::region_owner::RegionOwner;
+use crate::server::health::{Health, State};
 
 /// How often the counters are looked at. A counter remembers its window and the one before: this is often
 /// enough for windows of a second, also when a look comes late.
@@ -82,12 +84,28 @@ impl ValueSeries {
 /// # Errors
 ///
 /// When the operating system has no more threads.
-pub fn start(series: Arc<ValueSeries>, stop: Receiver<()>) -> io::Result<JoinHandle<()>> {
+pub fn start(
+    series: Arc<ValueSeries>,
+    stop: Receiver<()>,
+    health: &Health,
+) -> io::Result<JoinHandle<()>> {
+    let notice = death_notice(health.clone());
     std::thread::Builder::new()
         .name("values".to_owned())
         .spawn(move || {
+            let _notice = notice;
             while stop.recv_timeout(LOOK_INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 series.catch_up();
             }
         })
+}
+
+/// Says in health when the thread dies. The series grow with each scrape, then, and may miss windows.
+fn death_notice(health: Health) -> PanicNotice {
+    PanicNotice::new(move || {
+        health.update(|components| {
+            let detail = "the thread that counts by request value died: restart meshd";
+            components.metrics = State::Degraded(detail.to_owned());
+        });
+    })
 }

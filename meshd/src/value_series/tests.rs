@@ -13,6 +13,7 @@ use hivemind_shared::yaml::Source;
 use proptest::prelude::*;
 
 use super::observer::{Dropped, Observer};
+use super::{Health, State, death_notice};
 
 /// A full hundred minutes.
 const START_S: u64 = 1_800_000_000;
@@ -352,4 +353,11 @@ fn a_clock_that_is_set_back_makes_nothing_count_twice() {
     lab.ask(&[("user", "ada")], 1);
     // Of the first hit by the other clock nobody knows whether it is new.
     assert_eq!(lab.hits(), [named("user_ada", 5)]);
+}
+
+#[test]
+fn a_thread_that_dies_degrades_metrics() {
+    let health = Health::starting();
+    crate::panics::die_with(death_notice(health.clone()));
+    assert!(matches!(health.now().metrics, State::Degraded(_)));
 }

@@ -123,14 +123,27 @@ impl Site {
     }
 
     /// The same with a meshd that was put together.
-    pub(crate) fn launch_command(&self, log: &str, mut command: Command) -> Meshd {
+    pub(crate) fn launch_command(&self, log: &str, command: Command) -> Meshd {
+        let file = fs::File::create(self.path(log)).expect("a log file");
+        self.launch_logging_to(log, file.into(), command)
+    }
+
+    /// Starts meshd with a log that nobody reads: each line is an error of the pipe. Waits until it serves.
+    pub(crate) fn start_unread(&self) -> Meshd {
+        let mut meshd = self.launch_logging_to("unread", Stdio::piped(), self.command(&[]));
+        drop(meshd.process.stderr.take());
+        meshd.await_ready();
+        meshd
+    }
+
+    fn launch_logging_to(&self, log: &str, to: Stdio, mut command: Command) -> Meshd {
         let ports_file = self.path(&format!("{log}.ports"));
         let _ = fs::remove_file(&ports_file);
         let log = self.path(log);
         let process = command
             .arg("--ports-file")
             .arg(&ports_file)
-            .stderr(fs::File::create(&log).expect("a log file"))
+            .stderr(to)
             .stdout(Stdio::null())
             .spawn()
             .expect("meshd can be started");

@@ -88,9 +88,11 @@ pub fn start(
         health.clone(),
     );
     let runtime = Builder::new_current_thread().enable_all().build()?;
+    let notice = super::death_notice(health.clone());
     let thread = std::thread::Builder::new()
         .name("rules".to_owned())
         .spawn(move || {
+            let _notice = notice;
             runtime.block_on(client.run(kicks));
             // A name server that does not answer must not hold up the end.
             runtime.shutdown_background();

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 
+use hivemind_shared::clock::unix_time_ms;
 use tracing::{error, info, warn};
 
 use super::Tls;
+use crate::panics::PanicNotice;
 use crate::rules_source::{Kick, Watch};
 use crate::server::health::{Health, State};
 
@@ -19,9 +21,20 @@ struct Reloader {
     health: Health,
     /// What was wrong the last time, so that it is logged once.
     rejected: Option<String>,
+    /// Whether it was said that the certificate in force has ended.
+    is_expired: bool,
 }
 
 impl Reloader {
+    fn new(tls: Arc<Tls>, health: Health) -> Self {
+        Self {
+            tls,
+            health,
+            rejected: None,
+            is_expired: false,
+        }
+    }
+
     /// Reads the files, and brings them into force if they say something else and are good.
     fn reload(&mut self) {
         let loaded = match self.tls.files.load() {
@@ -33,7 +46,7 @@ impl Reloader {
         };
         self.tls.reloads.succeeded();
         if self.rejected.take().is_some() {
-            self.health.update(|components| components.tls = State::Up);
+            self.show();
             info!("the TLS files are good again");
         }
         if loaded.digest == self.tls.in_force.load().digest {
@@ -59,10 +72,42 @@ impl Reloader {
             problem,
             "TLS files rejected, what was in force before stays"
         );
-        let detail = format!("the TLS files are rejected, those from before stay: {problem}");
-        self.health
-            .update(|components| components.tls = State::Degraded(detail));
         self.rejected = Some(problem);
+        self.show();
+    }
+
+    /// Notices when the certificate in force ends, and when a valid one has taken its place.
+    fn check_expiry(&mut self, now_unix_s: u64) {
+        let expiry_unix_s = self.tls.expiry_unix_s();
+        let is_expired = expiry_unix_s < now_unix_s;
+        if is_expired == self.is_expired {
+            return;
+        }
+        self.is_expired = is_expired;
+        if is_expired {
+            error!(
+                expiry_unix_s,
+                "the certificate of the gRPC port has expired: clients refuse it"
+            );
+        } else {
+            info!(
+                expiry_unix_s,
+                "the certificate of the gRPC port is valid again"
+            );
+        }
+        self.show();
+    }
+
+    /// Tells health.
+    fn show(&self) {
+        let state = match &self.rejected {
+            Some(problem) => State::Degraded(format!(
+                "the TLS files are rejected, those from before stay: {problem}"
+            )),
+            None if self.is_expired => State::Degraded("the certificate has expired".to_owned()),
+            None => State::Up,
+        };
+        self.health.update(|components| components.tls = state);
     }
 }
 
@@ -72,14 +117,14 @@ impl Reloader {
 ///
 /// When the operating system has no more threads.
 pub fn start(tls: Arc<Tls>, health: Health, kicks: Receiver<Kick>) -> io::Result<JoinHandle<()>> {
-    let reloader = Reloader {
-        tls,
-        health,
-        rejected: None,
-    };
+    let reloader = Reloader::new(tls, health.clone());
+    let notice = death_notice(health);
     std::thread::Builder::new()
         .name("tls-files".to_owned())
-        .spawn(move || follow(reloader, &kicks))
+        .spawn(move || {
+            let _notice = notice;
+            follow(reloader, &kicks);
+        })
 }
 
 fn follow(mut reloader: Reloader, kicks: &Receiver<Kick>) {
@@ -88,7 +133,16 @@ fn follow(mut reloader: Reloader, kicks: &Receiver<Kick>) {
     loop {
         let interval = watches.iter().map(Watch::interval).min();
         match kicks.recv_timeout(interval.unwrap_or_default()) {
-            Ok(Kick) => reloader.reload(),
+            Ok(Kick) => {
+                reloader.reload();
+                // That they are broken may have been said long ago.
+                match &reloader.rejected {
+                    Some(problem) => {
+                        warn!(problem, "TLS files read again as asked: they are broken");
+                    }
+                    None => info!("TLS files read again as asked"),
+                }
+            }
             Err(RecvTimeoutError::Timeout) => {
                 // Every one is looked at, whatever the others say.
                 let changed = watches.iter_mut().map(Watch::look);
@@ -98,5 +152,29 @@ fn follow(mut reloader: Reloader, kicks: &Receiver<Kick>) {
             }
             Err(RecvTimeoutError::Disconnected) => return,
         }
+        reloader.check_expiry(unix_time_ms() / 1_000);
+    }
+}
+
+/// Says in health when the thread dies. What is in force stays.
+fn death_notice(health: Health) -> PanicNotice {
+    PanicNotice::new(move || {
+        health.update(|components| {
+            let detail = "the thread that reads the files again died: restart meshd";
+            components.tls = State::Degraded(detail.to_owned());
+        });
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::panics::die_with;
+
+    #[test]
+    fn a_thread_that_dies_degrades_tls() {
+        let health = Health::starting();
+        die_with(death_notice(health.clone()));
+        assert!(matches!(health.now().tls, State::Degraded(_)));
     }
 }

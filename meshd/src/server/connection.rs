@@ -1,9 +1,10 @@
 //! One gRPC connection, from the thread that accepts it to the worker that serves it.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,9 +15,11 @@ use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tracing::debug;
+use tracing::{debug, warn};
 
+use super::calls::{ConnectionError, Http2Counts};
 use super::grpc::Services;
+use super::reset_count::ResetsCounted;
 use super::tls::Tls;
 use crate::config;
 use crate::shutdown::{Phase, StopSignal};
@@ -24,6 +27,22 @@ use crate::shutdown::{Phase, StopSignal};
 /// Calls one connection may have in flight. An Envoy worker that needs more opens another
 /// connection, which another worker serves.
 const CONCURRENT_STREAMS_MAX: u32 = 1_024;
+
+/// Calls that were reset while they waited to be looked at, after which a connection is ended as a flood.
+/// While meshd stands still, everything in flight runs into its client's time-out, and then what took its
+/// place: with time-outs of 20 ms that is all of it twice in a stall of 50 ms. What is reset does not count
+/// among the calls in flight any more, but takes memory until it was looked at, which is why there is a bound.
+const RESET_STREAMS_MAX: u32 = 2 * CONCURRENT_STREAMS_MAX;
+
+/// Frames on one connection in all its life that meshd itself answers with a reset, above all those of calls
+/// that came, before the client knew how many may be in flight, beyond that: the head of each counts and the
+/// message. As many calls may come so as may be reset.
+const REFUSED_FRAMES_MAX: u32 = 2 * RESET_STREAMS_MAX;
+
+/// Bytes of requests that may be on their way. h2 ends a connection when frames of less than 256 bytes that
+/// wait to be looked at have cost half of it, each of them what is missing to 256: so much that calls in
+/// flight and those that were reset may all have one.
+const CONNECTION_WINDOW_BYTES: u32 = 2 * 256 * (RESET_STREAMS_MAX + CONCURRENT_STREAMS_MAX);
 
 /// Bytes of request headers, a few hundred in practice.
 const HEADER_LIST_SIZE_MAX: u32 = 16 * 1_024;
@@ -72,6 +91,16 @@ pub(super) enum Stream {
     Unix(UnixStream),
 }
 
+impl Stream {
+    /// Who is at the other end; nobody with an address on a Unix socket.
+    fn peer(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
 /// One connection's share in its worker's number of open connections.
 #[derive(Debug)]
 pub(super) struct OpenCount(Arc<AtomicUsize>);
@@ -101,6 +130,8 @@ impl Connection {
         stop: StopSignal,
     ) {
         let Self { stream, open } = self;
+        let peer = stream.peer();
+        let worker = services.rate_limit().clone();
         let served = match stream {
             Stream::Tcp(stream) => match tokio::net::TcpStream::from_std(stream) {
                 Ok(stream) => match &settings.tls {
@@ -118,10 +149,24 @@ impl Connection {
             },
         };
         if let Err(error) = served {
-            // Peers that go away in the middle are everyday life, not worth a warning.
-            debug!(%error, "connection ended");
+            note_end(&error, peer, worker.counts().http2());
         }
         drop(open);
+    }
+}
+
+/// Counts and logs the end of a connection.
+fn note_end(error: &hyper::Error, peer: Option<SocketAddr>, counts: &Http2Counts) {
+    let cause = ConnectionError::of(error);
+    // Of many, ever fewer: the first, the second, the fourth.
+    let is_shown = cause.is_some_and(|cause| (counts.ended(cause) + 1).is_power_of_two());
+    let cause = cause.map(ConnectionError::name);
+    let error = error.source().unwrap_or(error);
+    if is_shown {
+        warn!(?peer, cause, %error, "a gRPC connection was ended: its client does what none should");
+    } else {
+        // Peers that go away in the middle are everyday life, not worth a warning.
+        debug!(?peer, cause, %error, "connection ended");
     }
 }
 
@@ -139,11 +184,15 @@ where
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESET_STREAMS_MAX as usize)
+        .max_local_error_reset_streams(REFUSED_FRAMES_MAX as usize)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_header_list_size(HEADER_LIST_SIZE_MAX)
         .keep_alive_interval(settings.keepalive_interval)
         .keep_alive_timeout(settings.keepalive_timeout)
         // No client of a gRPC service reads it, and it would be made for every call.
         .auto_date_header(false);
+    let io = ResetsCounted::new(io, services.rate_limit().clone());
     let service = service_fn(move |request| {
         let services = services.clone();
         async move { Ok::<_, Infallible>(services.call(request).await) }

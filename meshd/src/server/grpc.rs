@@ -5,11 +5,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hivemind_proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
+use http::header::CONTENT_TYPE;
 use hyper::body::Incoming;
+use prost::Message;
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codec::{BufferSettings, Codec};
+use tonic::codec::{BufferSettings, Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBody};
 use tonic::codegen::Service;
+use tonic::metadata::{GRPC_CONTENT_TYPE, MetadataMap};
 use tonic::server::{Grpc, UnaryService};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::HealthService;
@@ -22,6 +25,16 @@ use super::reflection::Reflection;
 /// The largest request that is read: far more than Envoy's headers can fill, and little enough that
 /// one call cannot hold a worker for long.
 const REQUEST_SIZE_MAX: usize = 1024 * 1024;
+
+/// The largest question about health that is read: a name.
+const QUESTION_SIZE_MAX: usize = 1024;
+
+/// Bytes of an answer from which on it is compressed for whoever takes that. Below, it fits into what TCP sends
+/// without waiting for the other end (ten segments), and compressing costs more than it saves.
+const COMPRESSED_ANSWER_SIZE_MIN: usize = 14 * 1024;
+
+/// Statuses up to which an answer without metadata is taken to be smaller than that.
+const SMALL_ANSWER_STATUSES_MAX: usize = 64;
 
 /// The path of the one method of the Rate Limit Service.
 const SHOULD_RATE_LIMIT: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
@@ -48,9 +61,16 @@ impl Services {
         health: HealthService,
         reflection: Option<Reflection>,
     ) -> Self {
-        let health = HealthServer::new(health).max_decoding_message_size(REQUEST_SIZE_MAX);
+        let health = HealthServer::new(health)
+            .max_decoding_message_size(QUESTION_SIZE_MAX)
+            .accept_compressed(CompressionEncoding::Gzip);
         let others = Arc::new(Others { health, reflection });
         Self { rate_limit, others }
+    }
+
+    /// The Rate Limit Service.
+    pub(super) const fn rate_limit(&self) -> &RateLimit {
+        &self.rate_limit
     }
 
     /// Answers one call.
@@ -61,14 +81,20 @@ impl Services {
         if request.uri().path() == SHOULD_RATE_LIMIT {
             let begun = Instant::now();
             let mut was_read = false;
+            let mut to_compress = None;
             let service = ShouldRateLimit {
                 rate_limit: &self.rate_limit,
                 was_read: &mut was_read,
+                to_compress: &mut to_compress,
             };
-            let response = Grpc::new(SmallMessages)
+            let mut response = Grpc::new(SmallMessages)
                 .apply_max_message_size_config(Some(REQUEST_SIZE_MAX), None)
+                .accept_compressed(CompressionEncoding::Gzip)
                 .unary(service, request)
                 .await;
+            if let Some(answer) = to_compress {
+                response = compressed(answer);
+            }
             let counts = self.rate_limit.counts();
             if !was_read {
                 counts.ended(Outcome::Malformed);
@@ -98,6 +124,8 @@ struct ShouldRateLimit<'a> {
     rate_limit: &'a RateLimit,
     /// Set once the message of the call was read.
     was_read: &'a mut bool,
+    /// The answer, where it is to be compressed; what is returned then is no answer.
+    to_compress: &'a mut Option<RateLimitResponse>,
 }
 
 impl UnaryService<RateLimitRequest> for ShouldRateLimit<'_> {
@@ -106,12 +134,68 @@ impl UnaryService<RateLimitRequest> for ShouldRateLimit<'_> {
 
     fn call(&mut self, request: tonic::Request<RateLimitRequest>) -> Self::Future {
         *self.was_read = true;
-        ready(
-            self.rate_limit
-                .answer(request.get_ref())
-                .map(tonic::Response::new)
-                .map_err(Status::from),
-        )
+        let answer = self.rate_limit.answer(request.get_ref());
+        ready(match answer {
+            Ok(answer) if is_large(&answer) && takes_gzip(request.metadata()) => {
+                *self.to_compress = Some(answer);
+                Err(Status::ok(String::new()))
+            }
+            Ok(answer) => Ok(tonic::Response::new(answer)),
+            Err(error) => Err(error.into()),
+        })
+    }
+}
+
+/// Whether it pays to compress an answer.
+fn is_large(answer: &RateLimitResponse) -> bool {
+    (answer.statuses.len() > SMALL_ANSWER_STATUSES_MAX || answer.dynamic_metadata.is_some())
+        && answer.encoded_len() >= COMPRESSED_ANSWER_SIZE_MIN
+}
+
+/// Whether a client can read compressed answers.
+fn takes_gzip(metadata: &MetadataMap) -> bool {
+    let accepted = metadata.get_all("grpc-accept-encoding").iter();
+    accepted
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|encoding| encoding.trim() == "gzip")
+}
+
+/// The response with an answer that is compressed.
+fn compressed(answer: RateLimitResponse) -> http::Response<Body> {
+    let body = EncodeBody::new_server(
+        ProstEncoder::new(BufferSettings::default()),
+        tokio_stream::once(Ok(answer)),
+        Some(CompressionEncoding::Gzip),
+        Default::default(),
+        None,
+    );
+    let mut response = http::Response::new(Body::new(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    headers.insert("grpc-encoding", http::HeaderValue::from_static("gzip"));
+    response
+}
+
+/// Reads the one message of a call. Another one is an error, before it costs more than unpacking it.
+struct OneMessage {
+    inner: ProstDecoder<RateLimitRequest>,
+    was_read: bool,
+}
+
+impl Decoder for OneMessage {
+    type Item = RateLimitRequest;
+    type Error = Status;
+
+    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<RateLimitRequest>, Status> {
+        if std::mem::replace(&mut self.was_read, true) {
+            return Err(Status::internal("the call has more than one message"));
+        }
+        self.inner.decode(bytes)
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        self.inner.buffer_settings()
     }
 }
 
@@ -130,14 +214,17 @@ impl Codec for SmallMessages {
     type Encode = RateLimitResponse;
     type Decode = RateLimitRequest;
     type Encoder = ProstEncoder<RateLimitResponse>;
-    type Decoder = ProstDecoder<RateLimitRequest>;
+    type Decoder = OneMessage;
 
     fn encoder(&mut self) -> Self::Encoder {
         ProstEncoder::new(Self::buffers())
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstDecoder::new(Self::buffers())
+        OneMessage {
+            inner: ProstDecoder::new(Self::buffers()),
+            was_read: false,
+        }
     }
 }
 

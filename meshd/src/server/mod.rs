@@ -21,6 +21,7 @@ mod rate_limit;
 pub mod readiness;
 mod reflection;
 pub mod reset;
+mod reset_count;
 mod response_headers;
 mod rule_lists;
 pub mod tls;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use tonic::body::Body;
+use tonic::codec::CompressionEncoding;
 use tonic::codegen::Service;
 use tonic_reflection::server::{Builder, Error};
 
@@ -47,8 +48,15 @@ impl Reflection {
         let v1 = services().build_v1()?;
         let v1alpha = services().build_v1alpha()?;
         Ok(Self {
-            v1: erased(v1.max_decoding_message_size(QUESTION_SIZE_MAX)),
-            v1alpha: erased(v1alpha.max_decoding_message_size(QUESTION_SIZE_MAX)),
+            v1: erased(
+                v1.max_decoding_message_size(QUESTION_SIZE_MAX)
+                    .accept_compressed(CompressionEncoding::Gzip),
+            ),
+            v1alpha: erased(
+                v1alpha
+                    .max_decoding_message_size(QUESTION_SIZE_MAX)
+                    .accept_compressed(CompressionEncoding::Gzip),
+            ),
         })
     }
 

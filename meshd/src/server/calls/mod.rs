@@ -3,6 +3,7 @@
 //! Every worker counts in memory of its own, so that counting never waits for another core; the numbers
 //! are added up when somebody asks for them.
 
+mod http2;
 mod response_time;
 mod unknown_domains;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use hivemind_shared::sync::{AtomicWord, Ordering};
 
+pub use self::http2::{ConnectionError, Http2Counts};
 pub use self::response_time::ResponseTimes;
 use self::response_time::Stopwatch;
 pub use self::unknown_domains::OTHERS;
@@ -81,6 +83,7 @@ pub struct CallCounts {
     shadowed: AtomicWord,
     times: Stopwatch,
     unknown_domains: UnknownDomains,
+    http2: Http2Counts,
 }
 
 impl CallCounts {
@@ -103,6 +106,11 @@ impl CallCounts {
     /// So many descriptors came with a domain that no rules are for.
     pub(super) fn unknown_domain(&self, domain: &str, descriptors: usize) {
         self.unknown_domains.add(domain, descriptors as u64);
+    }
+
+    /// What became of calls and connections of HTTP/2.
+    pub(super) const fn http2(&self) -> &Http2Counts {
+        &self.http2
     }
 
     fn outcome(&self, outcome: Outcome) -> u64 {
@@ -153,6 +161,20 @@ impl Calls {
     pub fn grpc_times(&self) -> ResponseTimes {
         let times = self.grpc.iter().map(|counts| counts.times.read());
         times.fold(ResponseTimes::default(), ResponseTimes::and)
+    }
+
+    /// Calls by gRPC that clients reset.
+    pub fn resets(&self) -> u64 {
+        let counts = self.grpc.iter().map(|counts| counts.http2.resets());
+        counts.sum()
+    }
+
+    /// Connections of gRPC that meshd ended with an error, by cause.
+    pub fn connection_errors(&self) -> [(ConnectionError, u64); ConnectionError::ALL.len()] {
+        ConnectionError::ALL.map(|cause| {
+            let counts = self.grpc.iter().map(|counts| counts.http2.errors(cause));
+            (cause, counts.sum())
+        })
     }
 
     /// Calls that were over their limits and passed because all do, `rate_limiting.shadow_mode`.

@@ -26,6 +26,18 @@ pub(super) fn encode(calls: &Calls, families: &mut Families<'_>) -> fmt::Result 
         [(UNLABELLED, calls.grpc_times())],
     )?;
     families.counter(
+        "hivemind_grpc_calls_reset",
+        "Calls by gRPC that their client reset, most often because its time-out had passed.",
+        [(UNLABELLED, calls.resets())],
+    )?;
+    families.counter(
+        "hivemind_grpc_connections_failed",
+        "Connections of gRPC that meshd ended with an error, by cause.",
+        calls
+            .connection_errors()
+            .map(|(cause, count)| ([("cause", cause.name())], count)),
+    )?;
+    families.counter(
         "hivemind_global_shadow_mode",
         "Calls over their limits that passed because all do (rate_limiting.shadow_mode).",
         [(UNLABELLED, calls.shadowed())],

@@ -7,10 +7,11 @@
 use std::sync::LazyLock;
 
 use hivemind_mesh::seal::{KeyRing, Opener, Sealer, SenderId};
+use hivemind_mesh::time::Now;
 use libfuzzer_sys::fuzz_target;
 
 const CLUSTER: &str = "fuzz";
-const INCARNATION_MAX: u64 = 1 << 40;
+const NOW: Now = Now { monotonic_us: 0, unix_us: 1_000_000 };
 const SENDER: SenderId = SenderId { actor: 1, incarnation: 2, session: 3 };
 const RECEIVER: SenderId = SenderId { actor: 4, incarnation: 5, session: 6 };
 
@@ -32,7 +33,7 @@ fuzz_target!(|input: &[u8]| {
     };
     if mode & 2 != 0 {
         // A sender that is known, with its key.
-        assert!(opener.open(INCARNATION_MAX, &mut seal(b"first")).is_ok());
+        assert!(opener.open(NOW, &mut seal(b"first")).is_ok());
     }
     let known = opener.senders();
     let truth = seal(b"forty bytes of a body that is to be true");
@@ -40,10 +41,10 @@ fuzz_target!(|input: &[u8]| {
         // A key that the fuzzer guesses is worth a report.
         let mut datagram = rest.to_vec();
         if *keys.key_ids().collect::<Vec<_>>() != [0] {
-            assert!(opener.open(INCARNATION_MAX, &mut datagram).is_err());
+            assert!(opener.open(NOW, &mut datagram).is_err());
             assert_eq!(opener.senders(), known);
         } else {
-            let _ = opener.open(INCARNATION_MAX, &mut datagram);
+            let _ = opener.open(NOW, &mut datagram);
         }
     } else {
         let mut datagram = truth.clone();
@@ -52,7 +53,7 @@ fuzz_target!(|input: &[u8]| {
             datagram[at] ^= patch[2];
         }
         let unchanged = datagram == truth;
-        assert_eq!(opener.open(INCARNATION_MAX, &mut datagram).is_ok(), unchanged);
-        assert_eq!(opener.open(INCARNATION_MAX, &mut truth.clone()).is_ok(), !unchanged);
+        assert_eq!(opener.open(NOW, &mut datagram).is_ok(), unchanged);
+        assert_eq!(opener.open(NOW, &mut truth.clone()).is_ok(), !unchanged);
     }
 });

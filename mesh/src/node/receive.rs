@@ -44,7 +44,7 @@ impl Mesh {
         // Before anything takes the place of what mattered by the clock from before.
         self.notice_clock_steps(now, counters);
         let bytes = datagram.len();
-        let opened = match self.opener.open(now.incarnation_max(), datagram) {
+        let opened = match self.opener.open(now, datagram) {
             Ok(opened) => opened,
             Err(cause) => return self.drops.add(cause),
         };

@@ -7,6 +7,7 @@ use super::key_ring::KeyRing;
 use super::runs::{Run, Runs};
 use super::session::{Cluster, SessionKey};
 use crate::drops::DropCause;
+use crate::time::Now;
 
 /// Senders that are remembered at most, about 2 KiB each. If there are more, those not heard for longest
 /// are forgotten: their next datagram is taken like a first one, and a recorded one of theirs as well.
@@ -62,16 +63,11 @@ impl Opener {
     /// Opens a datagram in place.
     ///
     /// The cheapest checks come first, and nothing is remembered of a datagram that does not open.
-    /// `incarnation_max` is the latest incarnation that is believed now.
     ///
     /// # Errors
     /// Why it is to be dropped; its bytes are of no use any more. No cause proves who sent it: until a
     /// datagram has opened, anyone may have made it.
-    pub fn open<'d>(
-        &mut self,
-        incarnation_max: u64,
-        datagram: &'d mut [u8],
-    ) -> Result<Opened<'d>, DropCause> {
+    pub fn open<'d>(&mut self, now: Now, datagram: &'d mut [u8]) -> Result<Opened<'d>, DropCause> {
         let header = Header::parse(datagram)?;
         let Header {
             sender, sequence, ..
@@ -82,12 +78,12 @@ impl Opener {
         if sender == self.own {
             return Err(DropCause::FromSelf);
         }
-        if sender.incarnation > incarnation_max {
+        if sender.incarnation > now.incarnation_max() {
             return Err(DropCause::IncarnationAhead);
         }
         let key = self.keys.find(header.key_id).ok_or(DropCause::UnknownKey)?;
         let run = self.runs.of(sender.actor);
-        if run.is_some_and(|run| !run.admits(&header, incarnation_max)) {
+        if run.is_some_and(|run| !run.admits(&header, now)) {
             return Err(DropCause::Replayed);
         }
         let (body, derived) = if let Some(known) = run.and_then(|run: &Run| run.key(&header)) {
@@ -99,7 +95,7 @@ impl Opener {
             (derived.open(&header, datagram), Some(derived))
         };
         let body = body.map_err(|_| DropCause::Unauthentic)?;
-        self.runs.note(&header, derived);
+        self.runs.note(now, &header, derived);
         Ok(Opened {
             sender,
             sequence,

@@ -12,6 +12,10 @@ use std::collections::BTreeMap;
 use super::header::{Header, SenderId};
 use super::replay::ReplayWindow;
 use super::session::SessionKey;
+use crate::time::Now;
+
+/// How long nothing of a run must have been heard until it keeps no other one out, microseconds.
+const SILENT_US: u64 = 60_000_000;
 
 /// The run of an actor that is listened to.
 pub(super) struct Run {
@@ -19,20 +23,27 @@ pub(super) struct Run {
     seen: Box<ReplayWindow>,
     /// Of the key of the ring that its last datagrams were sealed with.
     key: Option<SessionKey>,
+    /// When its last datagram was noted, monotonic microseconds.
+    heard_us: u64,
     /// [`Runs::uses`] when its last datagram was noted.
     used: u64,
 }
 
 impl Run {
     /// Whether a datagram with this header may be a new one: the next of this run, or of a later run. A
-    /// second session of one incarnation is a copy of the region at work, and not listened to. A run that was
-    /// heard while this host's clock was ahead, and is beyond `incarnation_max` now, keeps nobody out.
-    pub(super) fn admits(&self, header: &Header, incarnation_max: u64) -> bool {
+    /// second session of one incarnation is a copy of the region at work, and not listened to.
+    ///
+    /// A run that is silent keeps nobody out: somebody may have spoken in its name once, with a later incarnation
+    /// or a sequence far ahead, to silence the true one. Nor does one whose incarnation is not believed any more,
+    /// since this host's clock was set back.
+    pub(super) fn admits(&self, header: &Header, now: Now) -> bool {
+        let is_silent = now.monotonic_us.saturating_sub(self.heard_us) >= SILENT_US;
         if header.sender == self.sender {
-            self.seen.is_new(header.sequence)
+            self.seen.is_new(header.sequence) || is_silent
         } else {
             header.sender.incarnation > self.sender.incarnation
-                || self.sender.incarnation > incarnation_max
+                || self.sender.incarnation > now.incarnation_max()
+                || is_silent
         }
     }
 
@@ -73,7 +84,7 @@ impl Runs {
     }
 
     /// Notes a datagram that was admitted and has opened, with its key if that is not noted yet.
-    pub(super) fn note(&mut self, header: &Header, key: Option<SessionKey>) {
+    pub(super) fn note(&mut self, now: Now, header: &Header, key: Option<SessionKey>) {
         self.uses += 1;
         let actor = header.sender.actor;
         if self.of_actors.len() >= self.capacity && !self.of_actors.contains_key(&actor) {
@@ -83,12 +94,14 @@ impl Runs {
             sender: header.sender,
             seen: Box::new(ReplayWindow::new()),
             key: None,
+            heard_us: 0,
             used: 0,
         };
         let run = self.of_actors.entry(actor).or_insert_with(fresh);
-        if run.sender != header.sender {
+        if run.sender != header.sender || !run.seen.is_new(header.sequence) {
             *run = fresh();
         }
+        run.heard_us = now.monotonic_us;
         run.seen.note(header.sequence);
         run.used = self.uses;
         if key.is_some() {
@@ -119,6 +132,11 @@ mod tests {
     use super::*;
     use crate::seal::session::Cluster;
 
+    const NOW: Now = Now {
+        monotonic_us: 0,
+        unix_us: 0,
+    };
+
     fn header(actor: u64, sequence: u64) -> Header {
         Header {
             cluster_tag: [0; 4],
@@ -140,7 +158,7 @@ mod tests {
     fn a_key_is_kept_until_its_origin_leaves_the_ring_and_what_was_seen_beyond_that() {
         let mut runs = Runs::new(4);
         let header = header(1, 1);
-        runs.note(&header, key(&header));
+        runs.note(NOW, &header, key(&header));
         assert!(runs.of(1).unwrap().key(&header).is_some());
         let other_key = Header {
             key_id: 8,
@@ -151,17 +169,17 @@ mod tests {
         assert!(runs.of(1).unwrap().key(&header).is_some());
         runs.retain_keys(|id| id != 7);
         let run = runs.of(1).unwrap();
-        assert!(run.key(&header).is_none() && !run.admits(&header, u64::MAX));
+        assert!(run.key(&header).is_none() && !run.admits(&header, NOW));
     }
 
     #[test]
     fn a_later_run_does_not_inherit_the_key() {
         let mut runs = Runs::new(4);
         let mut header = header(1, 1);
-        runs.note(&header, key(&header));
+        runs.note(NOW, &header, key(&header));
         header.sender.incarnation = 2;
         assert!(runs.of(1).unwrap().key(&header).is_none());
-        runs.note(&header, None);
+        runs.note(NOW, &header, None);
         assert!(runs.of(1).unwrap().key(&header).is_none());
     }
 
@@ -170,10 +188,10 @@ mod tests {
         for capacity in [1, 2, 3, 16] {
             let mut runs = Runs::new(capacity);
             for actor in 0..capacity as u64 {
-                runs.note(&header(actor, 1), None);
+                runs.note(NOW, &header(actor, 1), None);
             }
-            runs.note(&header(0, 2), None);
-            runs.note(&header(100, 1), None);
+            runs.note(NOW, &header(0, 2), None);
+            runs.note(NOW, &header(100, 1), None);
             assert!(runs.of(100).is_some() && runs.len() <= capacity);
             assert_eq!(runs.of(0).is_some(), capacity > 1);
             assert!(runs.of(1).is_none());

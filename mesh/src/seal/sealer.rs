@@ -54,6 +54,12 @@ impl Sealer {
         sealer
     }
 
+    /// As if so many sequences had been used.
+    #[cfg(test)]
+    pub(super) fn with_last_sequence(self, sequence: u64) -> Self {
+        Self { sequence, ..self }
+    }
+
     /// Seals with another ring's first key from now on. Sequences go on, so receivers see one sender.
     pub fn replace_keys(&mut self, keys: &KeyRing) {
         let key = keys.sealing();

@@ -4,8 +4,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::drops::DropCause;
+use crate::time::Now;
 
 const CLUSTER: &str = "prod";
+
+const NOW: Now = Now {
+    monotonic_us: 1_000_000,
+    unix_us: 1_700_000_000_000_000,
+};
 
 const ANN: SenderId = SenderId {
     actor: 1,
@@ -37,8 +43,21 @@ fn seal(sealer: &mut Sealer, body: &[u8]) -> Vec<u8> {
 
 /// What becomes of a datagram; its bytes stay as they are.
 fn open(opener: &mut Opener, datagram: &[u8]) -> Result<(SenderId, u64, Vec<u8>), DropCause> {
+    open_after(0, opener, datagram)
+}
+
+/// The same, so many seconds later.
+fn open_after(
+    seconds: u64,
+    opener: &mut Opener,
+    datagram: &[u8],
+) -> Result<(SenderId, u64, Vec<u8>), DropCause> {
     let mut datagram = datagram.to_vec();
-    let opened = opener.open(u64::MAX, &mut datagram)?;
+    let now = Now {
+        monotonic_us: NOW.monotonic_us + seconds * 1_000_000,
+        unix_us: NOW.unix_us + seconds * 1_000_000,
+    };
+    let opened = opener.open(now, &mut datagram)?;
     Ok((opened.sender, opened.sequence, opened.body.to_vec()))
 }
 
@@ -67,7 +86,7 @@ proptest! {
         let datagram = &mut buffer[before.len()..];
         prop_assert_eq!(datagram.len(), body.len() + OVERHEAD_BYTES);
         let expected = Opened { sender: ANN, sequence, body: &body };
-        prop_assert_eq!(opener.open(u64::MAX, datagram), Ok(expected));
+        prop_assert_eq!(opener.open(NOW, datagram), Ok(expected));
     }
 
     #[test]
@@ -103,7 +122,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_dropped(mut bytes: Vec<u8>) {
-        prop_assert!(Opener::new(&ring(&[1]), CLUSTER, BOB).open(u64::MAX, &mut bytes).is_err());
+        prop_assert!(Opener::new(&ring(&[1]), CLUSTER, BOB).open(NOW, &mut bytes).is_err());
     }
 }
 
@@ -218,6 +237,68 @@ fn two_processes_on_copies_of_a_region_seal_differently_and_one_is_listened_to()
     assert!(open(&mut opener, &one).is_ok());
     assert_eq!(open(&mut opener, &other), Err(DropCause::Replayed));
     assert!(open(&mut opener, &seal(&mut sealer, b"")).is_ok());
+}
+
+#[test]
+fn one_datagram_in_the_name_of_another_silences_it_for_a_minute_at_most() {
+    let keys = ring(&[1]);
+    let forgers: [fn(&mut Sealer) -> Sealer; 3] = [
+        |_| {
+            Sealer::new(
+                &ring(&[1]),
+                CLUSTER,
+                SenderId {
+                    incarnation: 99,
+                    ..ANN
+                },
+            )
+        },
+        |_| {
+            let sender = SenderId {
+                incarnation: 99,
+                session: 7,
+                ..ANN
+            };
+            Sealer::new(&ring(&[1]), CLUSTER, sender)
+        },
+        |_| Sealer::new(&ring(&[1]), CLUSTER, ANN).with_last_sequence(header::U48_MAX - 1),
+    ];
+    for forger in forgers {
+        let (mut sealer, mut opener) = pair(&keys);
+        assert!(open(&mut opener, &seal(&mut sealer, b"")).is_ok());
+        let forged = seal(&mut forger(&mut sealer), b"");
+        assert!(open(&mut opener, &forged).is_ok());
+        let refused = open_after(59, &mut opener, &seal(&mut sealer, b""));
+        assert_eq!(refused, Err(DropCause::Replayed));
+        let first = seal(&mut sealer, b"");
+        assert!(open_after(60, &mut opener, &first).is_ok());
+        // From then on as ever.
+        assert_eq!(
+            open_after(61, &mut opener, &first),
+            Err(DropCause::Replayed)
+        );
+        assert!(open_after(61, &mut opener, &seal(&mut sealer, b"")).is_ok());
+    }
+}
+
+#[test]
+fn a_run_beyond_a_clock_that_was_set_back_keeps_nobody_out() {
+    let keys = ring(&[1]);
+    let (mut sealer, mut opener) = pair(&keys);
+    let ahead = SenderId {
+        incarnation: NOW.incarnation_max() + 1,
+        session: 7,
+        ..ANN
+    };
+    let mut datagram = seal(&mut Sealer::new(&keys, CLUSTER, ahead), b"");
+    let again = datagram.clone();
+    let later = Now {
+        unix_us: NOW.unix_us + 1_000,
+        ..NOW
+    };
+    assert!(opener.open(later, &mut datagram).is_ok());
+    assert!(open(&mut opener, &seal(&mut sealer, b"")).is_ok());
+    assert_eq!(open(&mut opener, &again), Err(DropCause::IncarnationAhead));
 }
 
 /// A virtual machine that is copied while it runs, or set back, uses a run and its sequences again.

@@ -205,8 +205,12 @@ impl Parcel {
             session: 0,
         };
         let mut bytes = self.bytes.clone();
+        let now = Now {
+            monotonic_us: 0,
+            unix_us: u64::MAX,
+        };
         let mut opener = Opener::new(&KeyRing::open(CLUSTER), CLUSTER, nobody);
-        let body = Body::parse(opener.open(u64::MAX, &mut bytes).unwrap().body).unwrap();
+        let body = Body::parse(opener.open(now, &mut bytes).unwrap().body).unwrap();
         let sections = body.sections().map(|section| {
             let section = section.unwrap();
             (section.code, section.content.to_vec())

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 
 use crate::background::Background;
 use crate::config::{Config, Loaded};
+use crate::descriptors;
 use crate::failure::Failure;
 use crate::handover::Estate;
 use crate::handover::predecessor::{self, Beginning};
@@ -41,6 +42,7 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
         node = config.node.name,
         "meshd starts"
     );
+    descriptors::raise_limit();
     let mut warnings = loaded.warnings.clone();
     warnings.extend(tls.iter().flat_map(|tls| tls.warnings()));
     warn_of(config, &warnings, keys.as_ref(), &rule_warnings);

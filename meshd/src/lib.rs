@@ -11,6 +11,7 @@ pub mod background;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+mod descriptors;
 pub mod failure;
 pub mod handover;
 pub mod mesh;

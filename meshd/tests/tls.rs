@@ -10,11 +10,12 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
+use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::Signal;
 use support::certificates::{Authority, Pair};
-use support::{Client, Meshd, RULES, Site, admitted, descriptor, eventually, request};
+use support::{Client, Meshd, PATIENCE, RULES, Site, admitted, descriptor, eventually, request};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 /// The name in meshd's certificates.
@@ -250,6 +251,44 @@ async fn another_authority_of_clients_is_taken_over_at_a_signal_too() {
     });
     assert!(is_served(&meshd, &ours, Some(&new_client)).await);
     assert!(!is_served(&meshd, &ours, Some(&old_client)).await);
+}
+
+/// A connection from this address of the host.
+fn connect_from(source: [u8; 4], port: u16) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    let bound = SocketAddr::from((source, 0));
+    rustix::net::bind(&socket, &bound).expect("an address of the loopback");
+    let meshd = SocketAddr::from(([127, 0, 0, 1], port));
+    rustix::net::connect(&socket, &meshd).expect("the port is open");
+    socket.into()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn silent_clients_stop_no_handshake() {
+    let ours = Authority::new("ours");
+    let site = site(&ours);
+    let meshd = start(&site, &[]);
+    // From one address, and then from so many that they take all.
+    let mut silent = Vec::new();
+    for _ in 0..1_100 {
+        silent.push(connect_from([127, 0, 0, 2], meshd.ports.grpc));
+    }
+    assert!(is_served(&meshd, &ours, None).await);
+    for source in 3..13 {
+        for _ in 0..120 {
+            silent.push(connect_from([127, 0, 0, source], meshd.ports.grpc));
+        }
+        assert!(is_served(&meshd, &ours, None).await);
+    }
+    // All of the first address but its share have given way at once, the others after their time.
+    wait_for_failures(&meshd, "too_many", 1_100 - 256);
+    wait_for_failures(&meshd, "timeout", 1);
+    for stream in &mut silent {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let closed = stream.read(&mut [0; 1]);
+        assert!(!matches!(closed, Ok(1..)), "{closed:?}");
+    }
+    assert!(is_served(&meshd, &ours, None).await);
 }
 
 #[test]

@@ -21,6 +21,12 @@ const SNAPSHOT_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 /// Longest time span of a gRPC connection's life: a year.
 const CONNECTION_SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 
+/// Most connections of a port: the kernel has no more descriptors for a process.
+const CONNECTIONS_MAX: u32 = 1 << 20;
+
+/// Least `server.max_connection_bytes`: all calls that a connection may have in flight, none of them large.
+const CONNECTION_BYTES_MIN: u64 = 8 << 20;
+
 /// What the buffers of the UDP socket may be asked to be.
 const BUFFER_BYTES_RANGE: RangeInclusive<u64> = 65_536..=1 << 30;
 
@@ -228,6 +234,32 @@ fn of_connections(server: &Server) -> Vec<(&'static str, String)> {
     if !spans.contains(&server.keepalive_timeout) {
         found.push(("server.keepalive_timeout", "1s to 9h".to_owned()));
     }
+    let waits = Duration::from_millis(100)..=Duration::from_secs(3_600);
+    for (wait, key) in [
+        (server.header_timeout, "server.header_timeout"),
+        (server.body_timeout, "server.body_timeout"),
+        (server.write_timeout, "server.write_timeout"),
+    ] {
+        if !waits.contains(&wait) {
+            found.push((key, "100ms to 1h".to_owned()));
+        }
+    }
+    for (connections, key) in [
+        (server.max_connections, "server.max_connections"),
+        (server.max_http_connections, "server.max_http_connections"),
+    ] {
+        if connections.get() > CONNECTIONS_MAX {
+            found.push((key, format!("at most {CONNECTIONS_MAX}")));
+        }
+    }
+    if server.max_connection_bytes < CONNECTION_BYTES_MIN {
+        let message = format!("at least {CONNECTION_BYTES_MIN}");
+        found.push(("server.max_connection_bytes", message));
+    }
+    if server.max_buffered_bytes < server.max_connection_bytes {
+        let message = "at least server.max_connection_bytes".to_owned();
+        found.push(("server.max_buffered_bytes", message));
+    }
     found
 }
 
@@ -334,6 +366,13 @@ mod tests {
             config.server.max_connection_age_grace = Duration::MAX;
             config.server.keepalive_interval = Duration::from_millis(1);
             config.server.keepalive_timeout = Duration::ZERO;
+            config.server.header_timeout = Duration::ZERO;
+            config.server.body_timeout = Duration::from_secs(3_601);
+            config.server.write_timeout = Duration::ZERO;
+            config.server.max_connections = std::num::NonZeroU32::MAX;
+            config.server.max_http_connections = std::num::NonZeroU32::MAX;
+            config.server.max_connection_bytes = 1;
+            config.server.max_buffered_bytes = 0;
             config.mesh.tick = Duration::ZERO;
             config.mesh.advertise = Some(([0, 0, 0, 0], 1).into());
             config.mesh.cluster = "x".repeat(64);
@@ -351,7 +390,7 @@ mod tests {
             config.xds.backoff_initial = Duration::ZERO;
             config.xds.max_message_bytes = 0;
         });
-        assert_eq!(found.len(), 31, "{found:?}");
+        assert_eq!(found.len(), 38, "{found:?}");
         assert!(
             found
                 .iter()

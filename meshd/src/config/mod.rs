@@ -131,6 +131,20 @@ pub struct Server {
     pub keepalive_interval: Duration,
     /// How long the answer to that may take.
     pub keepalive_timeout: Duration,
+    /// Most connections to the gRPC port, and as many to the Unix socket.
+    pub max_connections: NonZeroU32,
+    /// Most connections to the HTTP port, and as many to the admin port and to the port for metrics.
+    pub max_http_connections: NonZeroU32,
+    /// How long a client may take for the preface of HTTP/2, or for the head of a request.
+    pub header_timeout: Duration,
+    /// How long it may take for the body of a request.
+    pub body_timeout: Duration,
+    /// How long it may read nothing of an answer.
+    pub write_timeout: Duration,
+    /// Most bytes of requests and answers buffered for one connection.
+    pub max_connection_bytes: u64,
+    /// Most bytes buffered for all connections together.
+    pub max_buffered_bytes: u64,
     /// Whether gRPC clients may ask which services and messages there are.
     pub reflection: bool,
     /// Port of `/healthcheck`, `/ready`, `/json` and `/metrics`; 0 picks a free one.
@@ -268,6 +282,13 @@ impl Config {
                 max_connection_age_grace: Duration::from_secs(3_600),
                 keepalive_interval: Duration::from_secs(60),
                 keepalive_timeout: Duration::from_secs(20),
+                max_connections: const { NonZeroU32::new(10_000).unwrap() },
+                max_http_connections: const { NonZeroU32::new(1_000).unwrap() },
+                header_timeout: Duration::from_secs(10),
+                body_timeout: Duration::from_secs(10),
+                write_timeout: Duration::from_secs(10),
+                max_connection_bytes: 16 << 20,
+                max_buffered_bytes: 256 << 20,
                 reflection: true,
                 http_port: 8080,
                 allowed_hosts: Vec::new(),

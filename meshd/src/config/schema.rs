@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 73] = [
+pub static KEYS: [Key; 80] = [
     key!(
         node.name,
         "NAME",
@@ -137,6 +137,41 @@ pub static KEYS: [Key; 73] = [
         server.keepalive_timeout,
         "DURATION",
         "Time for the answer to that"
+    ),
+    key!(
+        server.max_connections,
+        "NUMBER",
+        "Most connections to the gRPC port, and to the Unix socket"
+    ),
+    key!(
+        server.max_http_connections,
+        "NUMBER",
+        "Most connections to each of the HTTP, admin and metrics ports"
+    ),
+    key!(
+        server.header_timeout,
+        "DURATION",
+        "Time for a client's HTTP/2 preface, or the head of a request"
+    ),
+    key!(
+        server.body_timeout,
+        "DURATION",
+        "Time for the body of a request"
+    ),
+    key!(
+        server.write_timeout,
+        "DURATION",
+        "Time in which a client has to read something of its answer"
+    ),
+    key!(
+        server.max_connection_bytes,
+        "BYTES",
+        "Most bytes of requests and answers buffered for one connection"
+    ),
+    key!(
+        server.max_buffered_bytes,
+        "BYTES",
+        "Most bytes buffered for all connections together"
     ),
     key!(
         server.reflection,

@@ -1,4 +1,4 @@
-//! The accept loop of the gRPC listeners: one place that sees every connection, and so can deal
+//! The accept loops of the gRPC listeners: one place that sees every connection, and so can deal
 //! them evenly.
 
 use std::io;
@@ -10,8 +10,10 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use super::connection::Stream;
+use super::connections::{Connections, PortName};
 use super::workers::Workers;
 use crate::shutdown::{Phase, StopSignal};
+use crate::telemetry::throttle::Throttle;
 
 /// How long accepting rests after it failed: the usual cause is that file descriptors have run out,
 /// and trying again at once would only burn the core others need to finish.
@@ -39,47 +41,85 @@ impl GrpcListeners {
 
     /// Deals connections to `workers` until a stop is asked for, or the listeners are `left` to another
     /// process; then closes them.
-    pub async fn accept(self, workers: Arc<Workers>, mut stop: StopSignal, mut left: StopSignal) {
-        loop {
-            let accepted = tokio::select! {
-                accepted = self.next() => accepted,
-                () = stop.reached(Phase::Draining) => return,
-                () = left.reached(Phase::Draining) => return,
-            };
-            match accepted {
-                Ok(stream) => workers.deal(stream),
-                Err(error) if is_about_one_connection(&error) => {
-                    debug!(%error, "connection lost before it was accepted");
-                }
-                Err(error) => {
-                    warn!(%error, "cannot accept connections, trying again");
-                    tokio::time::sleep(ERROR_PAUSE).await;
+    pub async fn accept(
+        self,
+        workers: Arc<Workers>,
+        connections: Arc<Connections>,
+        mut stop: StopSignal,
+        mut left: StopSignal,
+    ) {
+        let over_tcp = async {
+            loop {
+                let Some((stream, _)) = retried(PortName::Grpc, self.tcp.accept().await).await
+                else {
+                    continue;
+                };
+                let Some(place) = connections.admit(PortName::Grpc).await else {
+                    continue;
+                };
+                match ready_tcp(stream) {
+                    Ok(stream) => workers.deal(stream, place),
+                    Err(error) => debug!(%error, "connection lost before it was dealt"),
                 }
             }
-        }
-    }
-
-    /// The next connection, on whichever listener.
-    async fn next(&self) -> io::Result<Stream> {
-        let unix = async {
-            match &self.unix {
-                Some(listener) => listener.accept().await,
-                None => std::future::pending().await,
+        };
+        let over_unix = async {
+            let Some(listener) = &self.unix else {
+                return std::future::pending().await;
+            };
+            loop {
+                let accepted = listener.accept().await;
+                let Some((stream, _)) = retried(PortName::GrpcSocket, accepted).await else {
+                    continue;
+                };
+                let Some(place) = connections.admit(PortName::GrpcSocket).await else {
+                    continue;
+                };
+                match stream.into_std() {
+                    Ok(stream) => workers.deal(Stream::Unix(stream), place),
+                    Err(error) => debug!(%error, "connection lost before it was dealt"),
+                }
             }
         };
         tokio::select! {
-            accepted = self.tcp.accept() => {
-                let (stream, _) = accepted?;
-                // A call is one small frame each way: waiting to fill a segment only adds latency.
-                stream.set_nodelay(true)?;
-                Ok(Stream::Tcp(stream.into_std()?))
-            }
-            accepted = unix => {
-                let (stream, _) = accepted?;
-                Ok(Stream::Unix(stream.into_std()?))
-            }
+            () = over_tcp => {}
+            () = over_unix => {}
+            () = stop.reached(Phase::Draining) => {}
+            () = left.reached(Phase::Draining) => {}
         }
     }
+}
+
+fn ready_tcp(stream: tokio::net::TcpStream) -> io::Result<Stream> {
+    // A call is one small frame each way: waiting to fill a segment only adds latency.
+    stream.set_nodelay(true)?;
+    Ok(Stream::Tcp(stream.into_std()?))
+}
+
+/// What was accepted; `None` after a pause, or at once if only that one connection is gone.
+pub(super) async fn retried<T>(port: PortName, accepted: io::Result<T>) -> Option<T> {
+    /// For all ports: they run out of the same.
+    static WARNINGS: Throttle = Throttle::new();
+
+    match accepted {
+        Ok(accepted) => return Some(accepted),
+        Err(error) if is_about_one_connection(&error) => {
+            debug!(%error, "connection lost before it was accepted");
+        }
+        Err(error) => {
+            if let Some(suppressed) = WARNINGS.next() {
+                let port = port.name();
+                warn!(
+                    port,
+                    %error,
+                    suppressed,
+                    "cannot accept connections, trying again; once a minute is logged"
+                );
+            }
+            tokio::time::sleep(ERROR_PAUSE).await;
+        }
+    }
+    None
 }
 
 /// Whether accepting failed for this connection alone, because its peer is gone already.
@@ -89,6 +129,5 @@ fn is_about_one_connection(error: &io::Error) -> bool {
         io::ErrorKind::ConnectionAborted
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::InvalidInput // set_nodelay on a socket whose peer has reset it
     )
 }

@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, warn};
 
 use super::calls::{ConnectionError, Http2Counts};
+use super::connections::io::{Protocol, Watched};
+use super::connections::{Cause, Member, Place};
 use super::grpc::Services;
 use super::reset_count::ResetsCounted;
 use super::tls::Tls;
@@ -43,6 +45,15 @@ const REFUSED_FRAMES_MAX: u32 = 2 * RESET_STREAMS_MAX;
 /// wait to be looked at have cost half of it, each of them what is missing to 256: so much that calls in
 /// flight and those that were reset may all have one.
 const CONNECTION_WINDOW_BYTES: u32 = 2 * 256 * (RESET_STREAMS_MAX + CONCURRENT_STREAMS_MAX);
+
+/// The same of one call.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1_024;
+
+/// How much of one answer is taken from whoever makes it before the peer has room for it.
+const SEND_BUFFER_BYTES: usize = 64 * 1_024;
+
+/// How long a connection that has to make room may take to say goodbye.
+const DISPLACED_GRACE: Duration = Duration::from_millis(250);
 
 /// Bytes of request headers, a few hundred in practice.
 const HEADER_LIST_SIZE_MAX: u32 = 16 * 1_024;
@@ -82,6 +93,8 @@ pub(super) struct Connection {
     pub(super) stream: Stream,
     /// Counts the connection as open with its worker for as long as it lives.
     pub(super) open: OpenCount,
+    /// Its place among all.
+    pub(super) place: Place,
 }
 
 /// What a connection runs over.
@@ -129,29 +142,42 @@ impl Connection {
         settings: &ConnectionSettings,
         stop: StopSignal,
     ) {
-        let Self { stream, open } = self;
+        let Self {
+            stream,
+            open,
+            place,
+        } = self;
+        let member = place.member();
         let peer = stream.peer();
         let worker = services.rate_limit().clone();
         let served = match stream {
             Stream::Tcp(stream) => match tokio::net::TcpStream::from_std(stream) {
                 Ok(stream) => match &settings.tls {
-                    None => serve_io(stream, services, settings, stop).await,
-                    Some(tls) => match tls.shake_hands(stream).await {
-                        Some(stream) => serve_io(stream, services, settings, stop).await,
-                        None => return,
-                    },
+                    None => serve_io(stream, member, services, settings, stop).await,
+                    Some(tls) => {
+                        // It has times of its own.
+                        member.has_head();
+                        let handshake = tls.shake_hands(stream);
+                        let stream = tokio::select! {
+                            stream = handshake => stream,
+                            _ = member.must_close() => None,
+                        };
+                        let Some(stream) = stream else { return };
+                        member.owes_head();
+                        serve_io(stream, member, services, settings, stop).await
+                    }
                 },
                 Err(error) => return debug!(%error, "connection lost before it was served"),
             },
             Stream::Unix(stream) => match tokio::net::UnixStream::from_std(stream) {
-                Ok(stream) => serve_io(stream, services, settings, stop).await,
+                Ok(stream) => serve_io(stream, member, services, settings, stop).await,
                 Err(error) => return debug!(%error, "connection lost before it was served"),
             },
         };
         if let Err(error) = served {
             note_end(&error, peer, worker.counts().http2());
         }
-        drop(open);
+        drop((open, place));
     }
 }
 
@@ -173,6 +199,7 @@ fn note_end(error: &hyper::Error, peer: Option<SocketAddr>, counts: &Http2Counts
 /// Speaks HTTP/2 over `io`.
 async fn serve_io<I>(
     io: I,
+    member: &Arc<Member>,
     services: Services,
     settings: &ConnectionSettings,
     mut stop: StopSignal,
@@ -188,15 +215,19 @@ where
         .max_local_error_reset_streams(REFUSED_FRAMES_MAX as usize)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_header_list_size(HEADER_LIST_SIZE_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .max_send_buf_size(SEND_BUFFER_BYTES)
         .keep_alive_interval(settings.keepalive_interval)
         .keep_alive_timeout(settings.keepalive_timeout)
         // No client of a gRPC service reads it, and it would be made for every call.
         .auto_date_header(false);
     let io = ResetsCounted::new(io, services.rate_limit().clone());
+    let caller = Arc::clone(member);
     let service = service_fn(move |request| {
-        let services = services.clone();
-        async move { Ok::<_, Infallible>(services.call(request).await) }
+        let (services, caller) = (services.clone(), Arc::clone(&caller));
+        async move { Ok::<_, Infallible>(services.call(request, &caller).await) }
     });
+    let io = Watched::new(io, Arc::clone(member), Protocol::Http2);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let age_max = settings.age_max.map(|age| jittered(age, random_u32()));
     let grace = tokio::select! {
@@ -206,6 +237,10 @@ where
         // What is left of the stop bounds it.
         () = stop.reached(Phase::Draining) => None,
         () = elapsed(age_max) => Some(settings.age_grace),
+        cause = member.must_close() => match goodbye(cause, member) {
+            Some(grace) => Some(grace),
+            None => return Ok(()),
+        },
     };
     // GOAWAY: calls in flight finish, the next ones go to another connection.
     connection.as_mut().graceful_shutdown();
@@ -213,9 +248,23 @@ where
         biased;
         result = connection => result,
         () = elapsed(grace) => {
-            debug!("connection closed: it is too old, and its calls have not finished in time");
+            debug!("connection closed: its calls have not finished in time");
             Ok(())
         }
+        () = closed_at_once(member) => Ok(()),
+    }
+}
+
+/// How long a connection that has to close may take for its calls in flight; `None` where it closes at once.
+fn goodbye(cause: Cause, member: &Member) -> Option<Duration> {
+    debug!(cause = cause.name(), "connection closed");
+    (cause == Cause::Displaced && member.was_used()).then_some(DISPLACED_GRACE)
+}
+
+/// Waits until a connection that is on its way out has to close at once.
+async fn closed_at_once(member: &Member) {
+    if goodbye(member.must_close().await, member).is_some() {
+        pending::<()>().await;
     }
 }
 

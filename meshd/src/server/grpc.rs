@@ -4,6 +4,7 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::time::Instant;
 
+use hivemind_proto::envoy::service::ratelimit::v3::rate_limit_response::DescriptorStatus;
 use hivemind_proto::envoy::service::ratelimit::v3::{RateLimitRequest, RateLimitResponse};
 use http::header::CONTENT_TYPE;
 use hyper::body::Incoming;
@@ -19,6 +20,8 @@ use tonic_health::server::HealthService;
 use tonic_prost::{ProstDecoder, ProstEncoder};
 
 use super::calls::Outcome;
+use super::connections::body::{AnswerBody, RequestBody, Span};
+use super::connections::{Held, Member};
 use super::rate_limit::RateLimit;
 use super::reflection::Reflection;
 
@@ -73,11 +76,23 @@ impl Services {
         &self.rate_limit
     }
 
-    /// Answers one call.
+    /// Answers one call that came over this connection.
     ///
     /// The generated server would do, but it puts three futures on the heap for every call; the one
     /// method that is called all the time needs none of them.
-    pub(super) async fn call(self, request: http::Request<Incoming>) -> http::Response<Body> {
+    pub(super) async fn call(
+        self,
+        request: http::Request<Incoming>,
+        member: &Arc<Member>,
+    ) -> http::Response<AnswerBody<Body>> {
+        let mut held = match Held::call(member, request.headers()) {
+            Ok(held) => held,
+            Err(refusal) => {
+                member.refused(refusal);
+                let response = Status::from(refusal).into_http();
+                return response.map(|body| AnswerBody::new(body, Held::nothing(member)));
+            }
+        };
         if request.uri().path() == SHOULD_RATE_LIMIT {
             let begun = Instant::now();
             let mut was_read = false;
@@ -86,7 +101,9 @@ impl Services {
                 rate_limit: &self.rate_limit,
                 was_read: &mut was_read,
                 to_compress: &mut to_compress,
+                held: &mut held,
             };
+            let request = request.map(|body| RequestBody::new(body, member, Span::Whole));
             let mut response = Grpc::new(SmallMessages)
                 .apply_max_message_size_config(Some(REQUEST_SIZE_MAX), None)
                 .accept_compressed(CompressionEncoding::Gzip)
@@ -96,18 +113,24 @@ impl Services {
                 response = compressed(answer);
             }
             let counts = self.rate_limit.counts();
-            if !was_read {
+            if was_read {
+                member.used();
+            } else {
                 counts.ended(Outcome::Malformed);
             }
             counts.took(begun.elapsed());
-            response
+            held.become_answer();
+            response.map(|body| AnswerBody::new(body, held))
         } else {
+            let request = request.map(|body| RequestBody::new(body, member, Span::EachPart));
             // On the heap: the future of the call that is made all the time stays small.
-            Box::pin(self.others(request)).await
+            let response = Box::pin(self.others(request)).await;
+            member.used();
+            response.map(|body| AnswerBody::new(body, held))
         }
     }
 
-    async fn others(&self, request: http::Request<Incoming>) -> http::Response<Body> {
+    async fn others(&self, request: http::Request<RequestBody>) -> http::Response<Body> {
         let Others { health, reflection } = &*self.others;
         let path = request.uri().path();
         if let Some(server) = reflection.as_ref().and_then(|servers| servers.at(path)) {
@@ -126,6 +149,25 @@ struct ShouldRateLimit<'a> {
     was_read: &'a mut bool,
     /// The answer, where it is to be compressed; what is returned then is no answer.
     to_compress: &'a mut Option<RateLimitResponse>,
+    /// What the call holds.
+    held: &'a mut Held,
+}
+
+/// Statuses of an answer that are among what every call is taken to hold.
+const STATUSES_INCLUDED: usize = 8;
+
+impl ShouldRateLimit<'_> {
+    /// Holds the answer until it was sent, where it is large.
+    fn hold(&mut self, answer: &RateLimitResponse) -> Result<(), Status> {
+        if answer.statuses.len() <= STATUSES_INCLUDED {
+            return Ok(());
+        }
+        let bytes = size_of::<DescriptorStatus>() * answer.statuses.len() + answer.encoded_len();
+        self.held.grow(bytes).map_err(|refusal| {
+            self.held.member().refused(refusal);
+            refusal.into()
+        })
+    }
 }
 
 impl UnaryService<RateLimitRequest> for ShouldRateLimit<'_> {
@@ -135,13 +177,17 @@ impl UnaryService<RateLimitRequest> for ShouldRateLimit<'_> {
     fn call(&mut self, request: tonic::Request<RateLimitRequest>) -> Self::Future {
         *self.was_read = true;
         let answer = self.rate_limit.answer(request.get_ref());
+        let answer = answer.map_err(Status::from).and_then(|answer| {
+            self.hold(&answer)?;
+            Ok(answer)
+        });
         ready(match answer {
             Ok(answer) if is_large(&answer) && takes_gzip(request.metadata()) => {
                 *self.to_compress = Some(answer);
                 Err(Status::ok(String::new()))
             }
             Ok(answer) => Ok(tonic::Response::new(answer)),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(error),
         })
     }
 }

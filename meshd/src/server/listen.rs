@@ -5,6 +5,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::net::sockopt;
 
 /// A socket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +63,32 @@ pub fn tcp(key: &'static str, address: SocketAddr) -> Result<TcpListener, Listen
             key,
             source,
         })
+}
+
+/// Bytes of answers that the operating system keeps for one connection, half of what it then really takes:
+/// far more than the answers of all calls that may be in flight.
+const SEND_BUFFER_BYTES: usize = 256 * 1_024;
+
+/// Prepares a listener for its connections, which have all of it from there: bounds what the operating system
+/// keeps of answers that are not read, and has it ask peers whether they are still there, after a silence of
+/// `interval`; then they have `timeout`.
+///
+/// # Errors
+///
+/// When the operating system knows no such thing, which it always does.
+pub fn prepare(listener: &TcpListener, interval: Duration, timeout: Duration) -> io::Result<()> {
+    /// Questions that may go unanswered.
+    const PROBES: u32 = 2;
+
+    sockopt::set_socket_send_buffer_size(listener, SEND_BUFFER_BYTES)?;
+    sockopt::set_socket_keepalive(listener, !interval.is_zero())?;
+    if !interval.is_zero() {
+        let pause = (timeout / PROBES).max(Duration::from_secs(1));
+        sockopt::set_tcp_keepidle(listener, interval)?;
+        sockopt::set_tcp_keepintvl(listener, pause)?;
+        sockopt::set_tcp_keepcnt(listener, PROBES)?;
+    }
+    Ok(())
 }
 
 /// The file of a Unix socket. It goes away with this, unless it is another process that removes it.

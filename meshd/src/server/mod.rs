@@ -4,6 +4,7 @@ pub mod accept;
 pub mod admin;
 pub mod calls;
 pub mod connection;
+pub mod connections;
 pub mod counters;
 mod dynamic_metadata;
 mod grpc;

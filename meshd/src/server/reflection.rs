@@ -7,16 +7,17 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
 use tonic::body::Body;
 use tonic::codec::CompressionEncoding;
 use tonic::codegen::Service;
 use tonic_reflection::server::{Builder, Error};
 
+use super::connections::body::RequestBody;
+
 /// The largest question that is read: a name.
 const QUESTION_SIZE_MAX: usize = 16 * 1_024;
 
-type Request = http::Request<Incoming>;
+type Request = http::Request<RequestBody>;
 type Answer = Pin<Box<dyn Future<Output = http::Response<Body>> + Send>>;
 type Server = Arc<dyn Fn(Request) -> Answer + Send + Sync>;
 

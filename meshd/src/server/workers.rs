@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tracing::{error, warn};
 
 use super::connection::{Connection, ConnectionSettings, OpenCount, Stream};
+use super::connections::Place;
 use super::grpc::Services;
 use super::health::{Health, State};
 use crate::panics::PanicNotice;
@@ -70,7 +71,7 @@ impl Workers {
     }
 
     /// Deals a connection to the worker with the fewest open ones.
-    pub(super) fn deal(&self, stream: Stream) {
+    pub(super) fn deal(&self, stream: Stream, place: Place) {
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let count = self.workers.len();
         let least = (0..count)
@@ -82,6 +83,7 @@ impl Workers {
         let connection = Connection {
             stream,
             open: OpenCount::add(&worker.open),
+            place,
         };
         if worker.connections.send(connection).is_err() {
             // Only a worker that stopped or died; a stop closes the listeners as well.
@@ -206,6 +208,7 @@ mod tests {
     use hivemind_shared::region::{Region, RegionOptions};
     use tonic_health::server::{HealthReporter, HealthService};
 
+    use super::super::connections::{Connections, Limits, PortName};
     use super::super::{Decider, Extras, RateLimit};
     use super::*;
     use crate::config::Config;
@@ -238,8 +241,8 @@ mod tests {
         assert!(matches!(die(1), State::Down(_)));
     }
 
-    #[test]
-    fn a_connection_that_was_dealt_before_the_stop_is_served_all_the_same() {
+    #[tokio::test]
+    async fn a_connection_that_was_dealt_before_the_stop_is_served_all_the_same() {
         let config = Config::with_node_name("test".to_owned());
         let stop = StopSwitch::new();
         let settings = Arc::new(ConnectionSettings::new(&config.server, None));
@@ -250,17 +253,19 @@ mod tests {
             &Health::starting(),
         )
         .unwrap();
+        let (limits, _) = Limits::new(&config.server, false, usize::MAX);
+        let connections = Connections::new(limits);
         // So many that the worker meets the stop before it has taken them all.
-        let mut clients: Vec<UnixStream> = (0..200)
-            .map(|_| {
-                let (mut ours, theirs) = UnixStream::pair().unwrap();
-                theirs.set_nonblocking(true).unwrap();
-                ours.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
-                    .unwrap();
-                workers.deal(Stream::Unix(theirs));
-                ours
-            })
-            .collect();
+        let mut clients = Vec::new();
+        for _ in 0..200 {
+            let (mut ours, theirs) = UnixStream::pair().unwrap();
+            theirs.set_nonblocking(true).unwrap();
+            ours.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+                .unwrap();
+            let place = connections.admit(PortName::Grpc).await.unwrap();
+            workers.deal(Stream::Unix(theirs), place);
+            clients.push(ours);
+        }
         stop.advance(Phase::Draining);
         for client in &mut clients {
             client

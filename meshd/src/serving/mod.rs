@@ -14,7 +14,8 @@ use tokio::runtime::Builder;
 use tonic_health::server::{HealthReporter, HealthService};
 use tracing::{error, info, warn};
 
-use crate::config::{Loaded, print};
+use crate::config::{Loaded, Server, print};
+use crate::descriptors;
 use crate::failure::Failure;
 use crate::handover::belongings::Role;
 use crate::handover::successor::{Household, Successor};
@@ -24,10 +25,11 @@ use crate::server::accept::GrpcListeners;
 use crate::server::admin::Admin;
 use crate::server::calls::{CallCounts, Calls};
 use crate::server::connection::ConnectionSettings;
+use crate::server::connections::{Connections, Limits, PortName};
 use crate::server::counters::Counters;
 use crate::server::health::{Health, State};
 use crate::server::host_names::HostNames;
-use crate::server::listen::{SocketFile, UnixSocket};
+use crate::server::listen::{self, SocketFile, UnixSocket};
 use crate::server::metrics::{self, Metrics};
 use crate::server::one_at_a_time::OneAtATime;
 use crate::server::reset::Resets;
@@ -71,10 +73,10 @@ pub(crate) fn serve(
         let rate_limit = RateLimit::new(decider, Arc::clone(&extras), Arc::clone(counts));
         Services::new(rate_limit, health, reflection.clone())
     };
-    let connections = Arc::new(ConnectionSettings::new(server, parts.tls.clone()));
+    let settings = Arc::new(ConnectionSettings::new(server, parts.tls.clone()));
     let services: Vec<_> = calls.grpc().iter().map(services).collect();
     let workers = Arc::new(
-        Workers::start(services, &connections, &stop.signal(), &parts.health)
+        Workers::start(services, &settings, &stop.signal(), &parts.health)
             .map_err(Failure::system("threads for workers"))?,
     );
     let runtime = Builder::new_current_thread()
@@ -93,7 +95,8 @@ pub(crate) fn serve(
             http,
             admin,
             metrics: metrics_port,
-        } = Open::of(sockets).map_err(Failure::system("file descriptors"))?;
+        } = Open::of(sockets, server).map_err(Failure::system("file descriptors"))?;
+        let connections = bounded_connections(server, metrics_port.is_some());
         let metrics = Metrics {
             ratelimit_compat: loaded.config.metrics.ratelimit_compat,
             health: parts.health.clone(),
@@ -103,6 +106,7 @@ pub(crate) fn serve(
             mesh: parts.mesh.as_ref().map(MeshService::handle),
             key_reloads: parts.mesh.as_ref().and_then(MeshService::key_reloads),
             calls: Arc::clone(&calls),
+            connections: Arc::clone(&connections),
             tls: parts.tls.clone(),
             scrapes: OneAtATime::default(),
         };
@@ -126,7 +130,8 @@ pub(crate) fn serve(
         };
         let json = RateLimit::new(parts.owner.decider(), extras, Arc::clone(calls.json()));
         let http_router = http::router(parts.health.clone(), json, metrics.clone());
-        let metrics_port = metrics_port.map(|port| (port, metrics::router(metrics)));
+        let metrics_port =
+            metrics_port.map(|port| (PortName::Metrics, port, metrics::router(metrics)));
 
         let health = parts.health.clone();
         parts.owner.set_admin_address(admin_address);
@@ -139,12 +144,24 @@ pub(crate) fn serve(
             ports.write(path)?;
         }
         let left = StopSwitch::new();
-        let accepting = grpc.accept(Arc::clone(&workers), stop.signal(), left.signal());
+        let overdue = Arc::clone(&connections).close_overdue();
+        tokio::spawn(watched("gRPC", health.clone(), overdue));
+        let accepting = grpc.accept(
+            Arc::clone(&workers),
+            Arc::clone(&connections),
+            stop.signal(),
+            left.signal(),
+        );
         let accepting = tokio::spawn(watched("gRPC", health.clone(), accepting));
-        let ports_of_http = [(http, http_router), (admin, admin::router(endpoints))];
+        let ports_of_http = [
+            (PortName::Http, http, http_router),
+            (PortName::Admin, admin, admin::router(endpoints)),
+        ];
         let guard = WebGuard::new(HostNames::of(&loaded.config));
-        for (port, router) in ports_of_http.into_iter().chain(metrics_port) {
-            let serving = http_port::serve(port, guard.protect(router), left.signal());
+        for (name, port, router) in ports_of_http.into_iter().chain(metrics_port) {
+            let router = guard.protect(router);
+            let connections = Arc::clone(&connections);
+            let serving = http_port::serve(name, port, router, connections, left.signal());
             tokio::spawn(watched("HTTP", health.clone(), serving));
         }
         info!(
@@ -219,7 +236,15 @@ struct Open {
 }
 
 impl Open {
-    fn of(sockets: Sockets) -> io::Result<Self> {
+    fn of(sockets: Sockets, server: &Server) -> io::Result<Self> {
+        let always = [&sockets.grpc, &sockets.http, &sockets.admin];
+        for listener in always.into_iter().chain(&sockets.metrics) {
+            listen::prepare(
+                listener,
+                server.keepalive_interval,
+                server.keepalive_timeout,
+            )?;
+        }
         let (socket_file, unix) = sockets
             .grpc_socket
             .map(|UnixSocket { file, listener }| (file, listener))
@@ -235,6 +260,26 @@ impl Open {
                 .transpose()?,
         })
     }
+}
+
+/// The connections there may be, with as many descriptors as are left now.
+fn bounded_connections(server: &Server, has_metrics_port: bool) -> Arc<Connections> {
+    let descriptors = descriptors::available();
+    let (limits, are_fewer) = Limits::new(server, has_metrics_port, descriptors);
+    if are_fewer {
+        let [grpc, grpc_socket, http, admin, metrics] = limits.connections;
+        warn!(
+            descriptors,
+            grpc,
+            grpc_socket,
+            http,
+            admin,
+            metrics,
+            "the limit of file descriptors allows fewer connections than server.max_connections and \
+             server.max_http_connections: raise it (LimitNOFILE, ulimit -n)"
+        );
+    }
+    Connections::new(limits)
 }
 
 /// What clients may ask about the services, if it can be told.

@@ -1,3 +1,4 @@
 //! What meshd tells about itself.
 
 pub mod log;
+pub mod throttle;

@@ -6,6 +6,7 @@ pub(crate) mod certificates;
 pub(crate) mod crowd;
 pub(crate) mod lasting_http;
 pub(crate) mod newcomer;
+pub(crate) mod process;
 pub(crate) mod raw_http2;
 
 use std::fs;

@@ -3,6 +3,7 @@
 
 mod calls;
 mod components;
+mod connections;
 mod families;
 mod grpc;
 mod mesh;
@@ -41,6 +42,7 @@ use crate::reload_status::ReloadStatus;
 use crate::rules_source::xds::XdsStatus;
 use crate::rules_source::{Loads, RulesState};
 use crate::server::calls::Calls;
+use crate::server::connections::Connections;
 use crate::server::health::{Components, Health};
 use crate::server::one_at_a_time::OneAtATime;
 use crate::server::tls::Tls;
@@ -71,6 +73,8 @@ pub struct Metrics {
     pub key_reloads: Option<Arc<ReloadStatus>>,
     /// What became of calls.
     pub calls: Arc<Calls>,
+    /// The ports'.
+    pub connections: Arc<Connections>,
     /// TLS on the gRPC port; none when it is off.
     pub tls: Option<Arc<Tls>>,
     /// With many series a scrape is large.
@@ -113,6 +117,7 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
             xds: metrics.rules.status().xds,
             mesh: status,
             calls: metrics.calls,
+            connections: metrics.connections,
             tls: metrics.tls,
         };
         render(scrape, wants_open_metrics)
@@ -164,6 +169,7 @@ struct Scrape {
     /// None while the mesh is off or has not begun: its metrics have no samples then.
     mesh: Option<Arc<Status>>,
     calls: Arc<Calls>,
+    connections: Arc<Connections>,
     /// None when it is off.
     tls: Option<Arc<Tls>>,
 }
@@ -184,6 +190,7 @@ impl Collector for Scrape {
         }
         xds::encode(self.xds.as_ref(), &mut families)?;
         calls::encode(&self.calls, &mut families)?;
+        connections::encode(&self.connections, &mut families)?;
         grpc::encode(self.tls.as_deref(), &mut families)?;
         mesh::encode(self.mesh.as_deref(), rules, &mut families)?;
         process::encode(self.process.as_ref(), &mut families)

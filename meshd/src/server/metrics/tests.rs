@@ -1,5 +1,6 @@
 use super::*;
 use crate::reload_status::LastReload;
+use crate::server::connections::Limits;
 use crate::value_series::{Name, Series};
 use hivemind_mesh::status::{
     CauseCount, KindTraffic, PeerState, PeerStatus, ProbeStatus, RuleOvershoot,
@@ -126,6 +127,11 @@ fn series_by_value_that_look_alike_add_up() {
     assert_eq!(lines, [format!("{name}{labels}}} 9")]);
 }
 
+fn connections() -> Arc<Connections> {
+    let config = crate::config::Config::with_node_name("test".to_owned());
+    Connections::new(Limits::new(&config.server, false, usize::MAX).0)
+}
+
 fn scrape(status: Option<Status>) -> Scrape {
     let options = RegionOptions {
         max_keys: 100,
@@ -157,6 +163,7 @@ fn scrape(status: Option<Status>) -> Scrape {
         xds: None,
         mesh: status.map(Arc::new),
         calls: Arc::new(Calls::of_workers(2)),
+        connections: connections(),
         tls: None,
     }
 }

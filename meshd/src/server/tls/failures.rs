@@ -3,21 +3,18 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use rustls::{CertificateError, Error};
 use tracing::{debug, warn};
 
-/// How often one cause is logged as a warning; what comes in between is logged for debugging alone.
-const WARNING_INTERVAL: Duration = Duration::from_secs(60);
+use crate::telemetry::throttle::Throttle;
 
 /// Why a handshake came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// It took too long.
     Timeout,
-    /// Too many were in flight.
+    /// Too many were in flight, and it was the oldest.
     TooMany,
     /// The client went away in the middle: everyday life, such as a load balancer that looks whether
     /// the port is open.
@@ -99,30 +96,7 @@ pub(super) struct Failures {
 #[derive(Debug, Default)]
 struct OfCause {
     count: AtomicUsize,
-    warned: Mutex<Warned>,
-}
-
-/// When a cause was last warned of.
-#[derive(Debug, Default)]
-struct Warned {
-    at: Option<Instant>,
-    /// Failures since.
-    unsaid: usize,
-}
-
-impl Warned {
-    /// Whether to warn now; then with how many failures that were not warned of.
-    fn next(&mut self, now: Instant) -> Option<usize> {
-        let is_quiet = self
-            .at
-            .is_some_and(|at| now.duration_since(at) < WARNING_INTERVAL);
-        if is_quiet {
-            self.unsaid += 1;
-            return None;
-        }
-        self.at = Some(now);
-        Some(std::mem::take(&mut self.unsaid))
-    }
+    warnings: Throttle,
 }
 
 impl Failures {
@@ -135,19 +109,15 @@ impl Failures {
         let warning = if cause == Cause::Disconnected {
             None
         } else {
-            let mut warned = of_cause
-                .warned
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            warned.next(Instant::now())
+            of_cause.warnings.next()
         };
         let cause = cause.name();
         match warning {
-            Some(unsaid) => warn!(
+            Some(suppressed) => warn!(
                 peer,
                 cause,
                 error,
-                unsaid,
+                suppressed,
                 "TLS handshake failed; the next of this cause are counted alone"
             ),
             None => debug!(peer, cause, error, "TLS handshake failed"),
@@ -174,15 +144,5 @@ mod tests {
             failures.add(cause, None, "");
         }
         assert!(failures.counts().iter().all(|(_, count)| *count == 1));
-    }
-
-    #[test]
-    fn a_cause_is_warned_of_once_a_minute() {
-        let mut warned = Warned::default();
-        let begin = Instant::now();
-        assert_eq!(warned.next(begin), Some(0));
-        assert_eq!(warned.next(begin + Duration::from_secs(1)), None);
-        assert_eq!(warned.next(begin + Duration::from_secs(59)), None);
-        assert_eq!(warned.next(begin + WARNING_INTERVAL), Some(2));
     }
 }

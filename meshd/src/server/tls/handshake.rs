@@ -1,42 +1,24 @@
 //! The handshake of one connection, on the worker that will serve it.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use rustls::server::Acceptor;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{Cause, Tls};
 
+/// How long a client may take to say what it wants: an honest one does so at once.
+const CLIENT_HELLO_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How long a handshake may take: an honest one takes two round trips.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Handshakes in flight, on all workers together: more than Envoys come at once after a restart, and
-/// little enough memory (some 40 KiB each) for those that never finish.
-const IN_FLIGHT_MAX: usize = 1_024;
-
-/// A handshake's share in the number of those in flight.
-struct InFlight<'a>(&'a AtomicUsize);
-
-impl<'a> InFlight<'a> {
-    /// Takes a share, unless there are none left.
-    fn begin(count: &'a AtomicUsize) -> Option<Self> {
-        // Relaxed: the number guards nothing but itself.
-        let share = Self(count);
-        (count.fetch_add(1, Ordering::Relaxed) < IN_FLIGHT_MAX).then_some(share)
-    }
-}
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Tls {
-    /// Shakes hands with a client; `None` when that came to nothing, which is counted and logged.
+    /// Shakes hands with a client; `None` when that failed, which is counted and logged.
     pub(in crate::server) async fn shake_hands(
         &self,
         stream: TcpStream,
@@ -46,15 +28,27 @@ impl Tls {
             self.failures.add(cause, peer, error);
             None
         };
-        let Some(_in_flight) = InFlight::begin(&self.in_flight) else {
-            return failed(Cause::TooMany, "too many handshakes are in flight");
+        let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip());
+        let place = self.in_flight.begin(address);
+        let handshake = async {
+            let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
+            let start = match timeout(CLIENT_HELLO_TIMEOUT, hello).await {
+                Ok(start) => start?,
+                Err(_) => return Ok(None),
+            };
+            place.was_heard();
+            let config = self.in_force.load().config.clone();
+            start.into_stream(config).await.map(Some)
         };
-        let config = self.in_force.load().config.clone();
-        let accept = TlsAcceptor::from(config).accept(stream);
-        match timeout(HANDSHAKE_TIMEOUT, accept).await {
-            Ok(Ok(stream)) => Some(stream),
-            Ok(Err(error)) => failed(Cause::of(&error), &error.to_string()),
-            Err(_) => failed(Cause::Timeout, "the client took too long"),
+        tokio::select! {
+            done = timeout(HANDSHAKE_TIMEOUT, handshake) => match done {
+                Ok(Ok(Some(stream))) => Some(stream),
+                Ok(Err(error)) => failed(Cause::of(&error), &error.to_string()),
+                Ok(Ok(None)) | Err(_) => failed(Cause::Timeout, "the client took too long"),
+            },
+            () = place.gives_way() => {
+                failed(Cause::TooMany, "too many handshakes are in flight: this one was the oldest")
+            }
         }
     }
 }
@@ -79,18 +73,6 @@ mod tests {
         let (accepted, _) = listener.accept().await.unwrap();
         assert!(tls.shake_hands(accepted).await.is_none());
         assert_eq!(tls.failures()[Cause::Timeout as usize], (Cause::Timeout, 1));
-        assert_eq!(tls.in_flight.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn handshakes_in_flight_are_bounded() {
-        let count = AtomicUsize::new(0);
-        let all: Vec<_> = (0..IN_FLIGHT_MAX)
-            .map(|_| InFlight::begin(&count).unwrap())
-            .collect();
-        assert!(InFlight::begin(&count).is_none());
-        drop(all);
-        assert!(InFlight::begin(&count).is_some());
-        assert_eq!(count.load(Ordering::Relaxed), 0);
+        assert_eq!(tls.in_flight.len(), 0);
     }
 }

@@ -7,10 +7,10 @@ mod client_name;
 mod failures;
 mod files;
 mod handshake;
+mod in_flight;
 pub mod reload;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
 use arc_swap::ArcSwap;
 use hivemind_shared::yaml::{Problem, Problems};
@@ -18,6 +18,7 @@ use hivemind_shared::yaml::{Problem, Problems};
 use self::failures::Failures;
 pub use self::failures::{Cause, FailureCounts};
 use self::files::{Files, Loaded};
+use self::in_flight::InFlight;
 use crate::config;
 use crate::reload_status::{LastReload, ReloadStatus};
 
@@ -29,7 +30,7 @@ pub struct Tls {
     failures: Failures,
     reloads: ReloadStatus,
     /// Handshakes that have begun and not ended.
-    in_flight: AtomicUsize,
+    in_flight: InFlight,
 }
 
 impl Tls {
@@ -70,7 +71,7 @@ pub fn load(server: &config::Server) -> Result<Option<Arc<Tls>>, Problems> {
             in_force: ArcSwap::from_pointee(loaded),
             failures: Failures::default(),
             reloads: ReloadStatus::loaded(),
-            in_flight: AtomicUsize::new(0),
+            in_flight: InFlight::default(),
         }))),
         Err(errors) => {
             let mut problems = Problems::default();

@@ -1,0 +1,202 @@
+//! Bodies of requests and answers, with what they take.
+
+use std::io::IoSlice;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::body::{Body, Buf, Bytes, Frame, Incoming, SizeHint};
+use tokio::time::Sleep;
+use tonic::Status;
+
+use super::cause::Refusal;
+use super::{Held, Member};
+
+/// How long a request that has come as a whole may be answered before its connection counts as idle.
+const ANSWER_MS: u64 = 5_000;
+
+/// Why the body of a request was not read to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum BodyError {
+    /// The peer left, or broke the protocol.
+    #[error(transparent)]
+    Lost(hyper::Error),
+    /// meshd reads no more of it.
+    #[error("{}", .0.message())]
+    Refused(#[source] Status),
+}
+
+impl From<Refusal> for Status {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::BodyTimeout => Self::deadline_exceeded("the request did not come in time"),
+            Refusal::ConnectionBytes => Self::resource_exhausted(
+                "too many bytes of requests and answers are in flight on this connection",
+            ),
+        }
+    }
+}
+
+/// How long a body may take.
+#[derive(Clone, Copy, Debug)]
+pub enum Span {
+    /// From its beginning to its end.
+    Whole,
+    /// From one part to the next: it is a stream of messages.
+    EachPart,
+}
+
+/// The body of a request.
+#[derive(Debug)]
+pub struct RequestBody {
+    inner: Incoming,
+    timeout: Duration,
+    span: Span,
+    /// There once something had to be waited for.
+    deadline: Option<Pin<Box<Sleep>>>,
+    /// Bytes that were read.
+    held: Held,
+}
+
+impl RequestBody {
+    /// A body that comes over this connection.
+    pub fn new(inner: Incoming, member: &Arc<Member>, span: Span) -> Self {
+        let body = Self {
+            inner,
+            timeout: member.all().limits().body_timeout,
+            span,
+            deadline: None,
+            held: Held::nothing(member),
+        };
+        body.note_end();
+        body
+    }
+
+    fn note_end(&self) {
+        if self.inner.is_end_stream() {
+            self.held.member().in_use_for(ANSWER_MS);
+        }
+    }
+
+    fn refuse(&self, refusal: Refusal) -> BodyError {
+        self.held.member().refused(refusal);
+        BodyError::Refused(refusal.into())
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let this = &mut *self;
+        match Pin::new(&mut this.inner).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                let length = frame.data_ref().map_or(0, Bytes::len);
+                if let Err(refusal) = this.held.grow(length) {
+                    return Poll::Ready(Some(Err(this.refuse(refusal))));
+                }
+                if matches!(this.span, Span::EachPart) {
+                    this.deadline = None;
+                }
+                this.note_end();
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Lost(error)))),
+            Poll::Pending => {
+                let timeout = this.timeout;
+                let deadline = this
+                    .deadline
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                ready!(deadline.as_mut().poll(cx));
+                Poll::Ready(Some(Err(this.refuse(Refusal::BodyTimeout))))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct AnswerBody<B> {
+    inner: B,
+    /// What its call holds.
+    held: Held,
+}
+
+impl<B> AnswerBody<B> {
+    /// The answer of a call that holds so much.
+    pub const fn new(inner: B, held: Held) -> Self {
+        Self { inner, held }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for AnswerBody<B> {
+    type Data = Part;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Part>, B::Error>>> {
+        let this = &mut *self;
+        let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        let member = this.held.member();
+        Poll::Ready(
+            frame.map(|frame| frame.map(|frame| frame.map_data(|data| Part::new(data, member)))),
+        )
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A part of an answer, held until it was sent.
+#[derive(Debug)]
+pub struct Part {
+    bytes: Bytes,
+    held: Held,
+}
+
+impl Part {
+    fn new(bytes: Bytes, member: &Arc<Member>) -> Self {
+        let held = Held::part(member, bytes.len());
+        Self { bytes, held }
+    }
+}
+
+impl Buf for Part {
+    fn remaining(&self) -> usize {
+        self.bytes.len()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        self.bytes.chunks_vectored(slices)
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        self.held.member().part_progressed();
+    }
+}

@@ -1,0 +1,121 @@
+//! The bytes of a connection, watched for what comes late and what is not read.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Member;
+
+/// Bytes of the preface of HTTP/2.
+const PREFACE_BYTES: usize = 24;
+
+/// What comes over a connection.
+#[derive(Clone, Copy, Debug)]
+pub enum Protocol {
+    /// Requests, each with a head.
+    Http1,
+    /// A preface, and then frames, of which HTTP/2 itself asks whether somebody is there.
+    Http2,
+}
+
+/// A stream that tells its connection how it is doing.
+#[derive(Debug)]
+pub struct Watched<I> {
+    inner: I,
+    member: Arc<Member>,
+    protocol: Protocol,
+    /// Bytes of the preface that have not come.
+    preface_left: usize,
+    is_blocked: bool,
+}
+
+impl<I> Watched<I> {
+    /// Watches a stream from its beginning.
+    pub const fn new(inner: I, member: Arc<Member>, protocol: Protocol) -> Self {
+        Self {
+            inner,
+            member,
+            protocol,
+            preface_left: PREFACE_BYTES,
+            is_blocked: false,
+        }
+    }
+
+    fn received(&mut self, bytes: usize) {
+        match self.protocol {
+            Protocol::Http1 => {
+                if bytes > 0 {
+                    self.member.received();
+                }
+            }
+            Protocol::Http2 => {
+                if self.preface_left > 0 {
+                    self.preface_left = self.preface_left.saturating_sub(bytes);
+                    if self.preface_left == 0 {
+                        self.member.has_head();
+                    }
+                }
+            }
+        }
+    }
+
+    fn written<T>(&mut self, result: Poll<T>) -> Poll<T> {
+        let is_blocked = result.is_pending();
+        if is_blocked != self.is_blocked {
+            self.is_blocked = is_blocked;
+            self.member.blocked(is_blocked);
+        }
+        result
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.inner).poll_read(cx, buffer);
+        if result.is_ready() {
+            self.received(buffer.filled().len() - before);
+        }
+        result
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write(cx, bytes);
+        self.written(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, slices);
+        self.written(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.inner).poll_flush(cx);
+        self.written(result)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

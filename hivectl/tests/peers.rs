@@ -76,15 +76,48 @@ fn peers_are_a_table_with_traffic_drops_and_probe() {
         "node edge-1",
         "cluster hivemind, sealed",
         "probe a change took 4.1 ms until every peer had it; median 4.0 ms, 99th percentile 9.0 ms (9 sent)",
-        "NAME ADDRESS STATE RTT LOSS SKEW STALENESS p50/p99 LAST HEARD BACKLOG SYNC",
-        "edge-2 192.0.2.2:7946 alive 250 µs 1.2 % -3 ms 5.2 ms / 12 ms 0.0 s 7 yes",
-        "- 192.0.2.3:7946 down - 0.0 % - - / - - 0 no",
+        "rules -",
+        "NAME ADDRESS STATE RTT LOSS SKEW STALENESS p50/p99 LAST HEARD BACKLOG SYNC RULES",
+        "edge-2 192.0.2.2:7946 alive 250 µs 1.2 % -3 ms 5.2 ms / 12 ms 0.0 s 7 yes -",
+        "- 192.0.2.3:7946 down - 0.0 % - - / - - 0 no -",
         "counts 10 2.0 KiB 20 100 bytes",
         "replayed 5",
     ] {
         assert!(
             lines.iter().any(|shown| shown == line),
             "no {line:?} in\n{text}"
+        );
+    }
+}
+
+#[test]
+fn rules_of_peers_and_being_alone_are_shown() {
+    let own = r#""joined":true,"rules":"00000000000000ab","alone":"no peer is there""#;
+    let told = ON
+        .replace(r#""joined":true"#, own)
+        .replace(
+            r#""name":"edge-2","#,
+            r#""name":"edge-2","rules":"00000000000000cd","#,
+        )
+        .replace(r#""name":"","#, r#""name":"","rules":"00000000000000ab","#);
+    let text = ask(200, &told, &[]).ok();
+    let lines: Vec<Vec<&str>> = text
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    for line in [
+        ["rules", "00000000000000ab"].as_slice(),
+        &["alone", "no", "peer", "is", "there"],
+    ] {
+        assert!(
+            lines.iter().any(|shown| shown == line),
+            "no {line:?} in\n{text}"
+        );
+    }
+    for end in [["00000000000000cd", "(differ)"], ["no", "00000000000000ab"]] {
+        assert!(
+            lines.iter().any(|shown| shown.ends_with(&end)),
+            "no {end:?} in\n{text}"
         );
     }
 }

@@ -25,6 +25,7 @@ pub mod node;
 pub mod outbox;
 mod overshoot;
 mod probe;
+pub mod refusals;
 pub mod region;
 pub mod seal;
 pub mod settings;

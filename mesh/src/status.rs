@@ -17,6 +17,12 @@ pub struct Status {
     pub cluster: String,
     /// Whether datagrams are sealed with a secret key; otherwise anyone can make them.
     pub sealed: bool,
+    /// The hash of the rules it decides by, 16 hexadecimal digits; `None` before it is known.
+    #[serde(default)]
+    pub rules: Option<String>,
+    /// Why no peer is there though some should be; `None` while one is, or none should.
+    #[serde(default)]
+    pub alone: Option<String>,
     /// Whether a snapshot was received or is not waited for any longer.
     pub joined: bool,
     /// Keys with live counts, here or at peers.
@@ -58,6 +64,9 @@ pub struct PeerStatus {
     pub address: SocketAddr,
     /// Whether it is there.
     pub state: PeerState,
+    /// The hash of the rules it decides by, 16 hexadecimal digits; `None` when it does not say.
+    #[serde(default)]
+    pub rules: Option<String>,
     /// Milliseconds since anything was heard from it; `None` when nothing ever was.
     pub last_heard_ms: Option<u64>,
     /// Smoothed round trip, microseconds; `None` before the first measurement.

@@ -257,6 +257,8 @@ fn status(keys: usize, actors: usize, drops: &[(&str, u64)]) -> Vec<String> {
         address: ([10, 0, 0, 1], 7946).into(),
         cluster: String::new(),
         sealed: false,
+        rules: None,
+        alone: None,
         joined: true,
         keys,
         actors,

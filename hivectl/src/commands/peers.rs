@@ -58,7 +58,7 @@ fn show(status: &Status, out: &mut impl Write) -> io::Result<()> {
     if status.peers.is_empty() {
         writeln!(out, "no peers")?;
     } else {
-        peers(&status.peers).write(out)?;
+        peers(&status.peers, status.rules.as_deref()).write(out)?;
     }
     if !status.traffic.is_empty() {
         writeln!(out)?;
@@ -93,6 +93,10 @@ fn node(status: &Status) -> Table<2> {
         "waiting for a snapshot from peers"
     };
     row("joined", joined.to_owned());
+    if let Some(alone) = &status.alone {
+        row("alone", printable(alone));
+    }
+    row("rules", or_unknown(status.rules.as_deref().map(printable)));
     row("keys", status.keys.to_string());
     row("actors", status.actors.to_string());
     row("probe", probe(&status.probe));
@@ -113,7 +117,7 @@ fn probe(probe: &ProbeStatus) -> String {
     )
 }
 
-fn peers(peers: &[PeerStatus]) -> Table<10> {
+fn peers(peers: &[PeerStatus], own: Option<&str>) -> Table<11> {
     let mut table = Table::with_titles([
         ("NAME", Align::Left),
         ("ADDRESS", Align::Left),
@@ -125,6 +129,7 @@ fn peers(peers: &[PeerStatus]) -> Table<10> {
         ("LAST HEARD", Align::Right),
         ("BACKLOG", Align::Right),
         ("SYNC", Align::Left),
+        ("RULES", Align::Left),
     ]);
     for peer in peers {
         table.push([
@@ -146,6 +151,14 @@ fn peers(peers: &[PeerStatus]) -> Table<10> {
             or_unknown(peer.last_heard_ms.map(text::duration)),
             peer.backlog.to_string(),
             if peer.in_sync { "yes" } else { "no" }.to_owned(),
+            or_unknown(peer.rules.as_deref().map(|rules| {
+                let differ = own.is_some_and(|own| own != rules);
+                format!(
+                    "{}{}",
+                    printable(rules),
+                    if differ { " (differ)" } else { "" }
+                )
+            })),
         ]);
     }
     table

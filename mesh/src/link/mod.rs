@@ -11,6 +11,7 @@ use backlog::Backlog;
 use lookup::Lookup;
 use quality::Quality;
 
+use crate::status::PeerState;
 use crate::wire::sections::{Ack, DigestGroup, Summary, Want};
 
 /// Acknowledgements that wait to be sent at most; older ones are dropped then, and their datagrams come
@@ -48,6 +49,12 @@ pub(crate) struct Link {
     pub is_up: bool,
     /// Whether it was heard from the host at that address.
     pub is_there: bool,
+    /// Whether it said that it leaves.
+    pub said_goodbye: bool,
+    /// What of this was told.
+    pub told: Told,
+    /// The hash of its rules; `None` when it does not say.
+    pub rules: Option<u64>,
     /// When anything was last heard from it, monotonic microseconds.
     pub heard_us: Option<u64>,
     /// How well it is reached.
@@ -91,6 +98,25 @@ pub(crate) struct Link {
     pub received_bytes: u64,
 }
 
+/// What was told of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// Nothing.
+    Nothing,
+    /// Nothing: it is there, but has not said its name.
+    Waits {
+        /// Since when, monotonic microseconds.
+        since_us: u64,
+    },
+    /// How it is, and where.
+    As {
+        /// How it is.
+        state: PeerState,
+        /// Where it is reached.
+        address: SocketAddr,
+    },
+}
+
 /// A snapshot that a peer asked for: one actor after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Snapshot {
@@ -124,6 +150,9 @@ impl Link {
             name: String::new(),
             is_up: false,
             is_there: false,
+            said_goodbye: false,
+            told: Told::Nothing,
+            rules: None,
             heard_us: None,
             quality: Quality::default(),
             backlog: Backlog::default(),

@@ -31,7 +31,7 @@ mod reactor;
 mod tests;
 mod timers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU8, NonZeroU32};
@@ -287,6 +287,16 @@ impl Membership {
                 foca.handle_timer(Timer::RemoveDown(identity), runtime)
             });
         }
+    }
+
+    /// Every actor that is there but did not answer lately.
+    pub fn suspects(&self) -> BTreeSet<u64> {
+        let members = self.foca.iter_members();
+        let suspects = members.filter(|member| {
+            let best = self.peers.get(&member.id().actor);
+            member.state() == State::Suspect && best == Some(member.id())
+        });
+        suspects.map(|member| member.id().actor).collect()
     }
 
     fn advance(&mut self, now_us: u64) {

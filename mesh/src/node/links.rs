@@ -89,8 +89,20 @@ impl Mesh {
         link.address = member.address;
         let is_new = !link.is_up || link.incarnation < member.incarnation;
         link.incarnation = link.incarnation.max(member.incarnation);
+        if !link.is_up || is_new {
+            link.said_goodbye = false;
+        }
         link.is_up = true;
+        self.expect(member.address);
         is_new.then_some(index)
+    }
+
+    /// Expects a peer at an address, and after very many no more at those that no peer has any longer.
+    fn expect(&mut self, address: SocketAddr) {
+        if !self.refusals.expect(address) {
+            let addresses = self.links.iter().map(|link| link.address);
+            self.refusals.expect_only(addresses);
+        }
     }
 
     /// Notes anew who is a member.

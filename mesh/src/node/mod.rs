@@ -1,6 +1,7 @@
 //! One node's mesh.
 
 mod broadcast;
+mod changes;
 mod forgive;
 mod gossip;
 mod links;
@@ -33,12 +34,15 @@ use crate::membership::{self, Member, Membership};
 use crate::outbox::Outbox;
 use crate::overshoot::Overshoot;
 use crate::probe::Probe;
+use crate::refusals::{Refusal, Refusals};
 use crate::seal::{KeyRing, OVERHEAD_BYTES, Opener, Sealer, SenderId};
 use crate::settings::{Local, Randomness, Settings};
 use crate::time::Now;
 use crate::traffic::Traffic;
 use crate::wire::counts::Pack;
 use crate::wire::sections::Hello;
+
+pub use changes::{PeerChange, PeerEvent, Presence};
 
 /// Datagrams a second to addresses at which no member is known to be, once [`STRANGERS_MAX`] are used up. It is
 /// more than membership takes where the network hides from which address members send.
@@ -74,6 +78,9 @@ pub struct Mesh {
     overshoot: Overshoot,
     traffic: Traffic,
     drops: Drops,
+    refusals: Refusals,
+    /// The hash of the rules this node decides by; `None` before it is known.
+    rules: Option<u64>,
     random: Xoshiro256PlusPlus,
     ticks: u64,
     /// Periods longer than one unit by which counts are taken in, in order.
@@ -147,6 +154,8 @@ impl Mesh {
             overshoot: Overshoot::default(),
             traffic: Traffic::default(),
             drops: Drops::default(),
+            refusals: Refusals::default(),
+            rules: None,
             random: Xoshiro256PlusPlus::seed_from_u64(seed),
             ticks: 0,
             periods: counters.periods().to_vec(),
@@ -166,6 +175,9 @@ impl Mesh {
 
     /// Says hello to these addresses, which bootstrap names lead to; again and again is fine.
     pub fn join(&mut self, _now: Now, addresses: &[SocketAddr], out: &mut Outbox) {
+        let expected = addresses.iter().filter(|it| **it != self.local.address);
+        let known = self.links.iter().map(|link| &link.address);
+        self.refusals.expect_only(known.chain(expected).copied());
         for &address in addresses {
             let is_known = self
                 .links
@@ -187,6 +199,16 @@ impl Mesh {
         self.sealer.replace_keys(keys);
         self.opener.replace_keys(keys);
         self.sealed = keys.is_secret();
+    }
+
+    /// Tells peers with every heartbeat which rules this node decides by: a hash of them.
+    pub const fn set_rules(&mut self, hash: u64) {
+        self.rules = Some(hash);
+    }
+
+    /// Which datagrams were of no use lately for a cause that says something of their sender's settings.
+    pub fn refusals(&mut self, now: Now) -> Vec<Refusal> {
+        self.refusals.take(now.monotonic_us)
     }
 
     /// Notes datagrams that the system did not send.

@@ -15,6 +15,7 @@ use crate::flights::{Cargo, LinkIndex};
 use crate::link::{Link, Snapshot};
 use crate::membership::{self, MalformedPayload, Member};
 use crate::outbox::Outbox;
+use crate::refusals::RefusalCause;
 use crate::seal::SenderId;
 use crate::time::Now;
 use crate::wire::sections::{self, Ack, Digest, Heartbeat, Hello, SnapshotEnd, Summary, Want};
@@ -46,12 +47,20 @@ impl Mesh {
         let bytes = datagram.len();
         let opened = match self.opener.open(now, datagram) {
             Ok(opened) => opened,
-            Err(cause) => return self.drops.add(cause),
+            Err(cause) => {
+                if let Some(cause) = RefusalCause::of(cause) {
+                    self.refusals.note(now.monotonic_us, from, cause);
+                }
+                return self.drops.add(cause);
+            }
         };
         let sender = opened.sender;
         if sender.actor == self.local.actor {
+            let cause = RefusalCause::SameActor;
+            self.refusals.note(now.monotonic_us, from, cause);
             return self.drops.add(DropCause::FromSelf);
         }
+        self.refusals.note_opened(from);
         if sender.actor == FORGIVEN_ID {
             return self.drops.add(DropCause::BadContent);
         }
@@ -148,6 +157,17 @@ impl Mesh {
                 let heartbeat = Heartbeat::read(content)?;
                 if let Some(link) = self.link_mut(index) {
                     link.name = heartbeat.name;
+                }
+            }
+            (sections::RULES, Some(index)) => {
+                let hash = sections::read_rules(content)?;
+                if let Some(link) = self.link_mut(index) {
+                    link.rules = Some(hash);
+                }
+            }
+            (sections::GOODBYE, Some(index)) => {
+                if let Some(link) = self.link_mut(index) {
+                    link.said_goodbye = true;
                 }
             }
             (sections::DIGEST, Some(link)) if self.is_up(link) => {

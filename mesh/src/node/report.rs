@@ -34,6 +34,8 @@ impl Mesh {
             address: self.local.address,
             cluster: self.settings.cluster.clone(),
             sealed: self.sealed,
+            rules: self.rules.map(hexadecimal),
+            alone: None,
             joined: self.is_joined(),
             keys: self.book.key_count(),
             actors: self
@@ -78,6 +80,7 @@ impl Mesh {
             name: link.name.clone(),
             address: link.address,
             state,
+            rules: link.rules.map(hexadecimal),
             last_heard_ms: link
                 .heard_us
                 .map(|heard_us| now.monotonic_us.saturating_sub(heard_us) / 1_000),
@@ -96,6 +99,6 @@ impl Mesh {
     }
 }
 
-fn hexadecimal(actor: u64) -> String {
-    format!("{actor:016x}")
+fn hexadecimal(number: u64) -> String {
+    format!("{number:016x}")
 }

@@ -12,7 +12,7 @@ use crate::link::Sync;
 use crate::outbox::Outbox;
 use crate::time::Now;
 use crate::wire::Kind;
-use crate::wire::sections::Heartbeat;
+use crate::wire::sections::{self, Heartbeat};
 
 /// Heartbeats a node sends in a second at most.
 const HEARTBEATS_PER_S: u64 = 20;
@@ -77,6 +77,11 @@ impl Mesh {
     /// Tells everybody goodbye, with the last counts.
     pub fn leave(&mut self, now: Now, counters: &mut impl Counters, out: &mut Outbox) {
         self.send_all(now, counters, out);
+        let up = self.up.clone();
+        if !up.is_empty() {
+            let load = Load::new(Kind::Membership, Cargo::Gossip);
+            self.send(now, &up, load, out, sections::write_goodbye);
+        }
         let mut said = std::mem::take(&mut self.said);
         self.membership.leave(now.monotonic_us, &mut said);
         self.said = said;
@@ -219,8 +224,12 @@ impl Mesh {
             name: self.local.name.clone(),
         };
         let cargo = Cargo::Probe(number);
+        let rules = self.rules;
         self.send(now, to, Load::new(Kind::Heartbeat, cargo), out, |buffer| {
             heartbeat.write(buffer);
+            if let Some(hash) = rules {
+                sections::write_rules(buffer, hash);
+            }
         });
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! A section is a type (1 byte), a length (2 bytes) and that many bytes. **A type that is not known is
 //! skipped, and so are bits of flags without a meaning, and what follows the known fields of sections 1, 4,
-//! 8 and 9**: a later version may add these without a new wire version, and a host of either version
+//! 8, 9, 11 and 12**: a later version may add these without a new wire version, and a host of either version
 //! understands the other. The rest goes on to the section's end with more of the same, or is not ours (2),
 //! and has no room for other fields: what a later version has to add to them is a section of a new type.
 //!
@@ -30,6 +30,8 @@
 //! | 8 | snapshot request | number of the request (8) |
 //! | 9 | snapshot end | number of the request (8), whether its sender is joining itself (1) |
 //! | 10 | summary | for each actor: its id (8), a hash of the sums of its counts (4) |
+//! | 11 | rules | hash of the rules that the sender decides by (8) |
+//! | 12 | goodbye | nothing: the sender is about to leave |
 //!
 //! An entry takes 17 bytes and up: the fingerprint is the key's identity and cannot be shorter; period,
 //! window and actor are said once for many.

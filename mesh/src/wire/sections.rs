@@ -26,6 +26,11 @@ pub const SNAPSHOT_END: u8 = 9;
 /// Type of a [`Summary`].
 pub const SUMMARY: u8 = 10;
 
+/// Type of the hash of the sender's rules.
+pub const RULES: u8 = 11;
+/// Type of a goodbye.
+pub const GOODBYE: u8 = 12;
+
 /// Parts a group of counts is compared in.
 pub const PARTS: usize = 16;
 
@@ -322,6 +327,23 @@ pub fn write_snapshot_request(buffer: &mut Vec<u8>, number: u64) {
 /// Reads such a section.
 pub fn read_snapshot_request(content: &[u8]) -> Result<u64, Malformed> {
     Reader::new(content).u64()
+}
+
+/// Writes the hash of the sender's rules.
+pub fn write_rules(buffer: &mut Vec<u8>, hash: u64) {
+    section(buffer, RULES, |buffer| {
+        buffer.extend_from_slice(&hash.to_le_bytes());
+    });
+}
+
+/// Reads such a section.
+pub fn read_rules(content: &[u8]) -> Result<u64, Malformed> {
+    Reader::new(content).u64()
+}
+
+/// Writes that the sender is about to leave. There is nothing in the section.
+pub fn write_goodbye(buffer: &mut Vec<u8>) {
+    section(buffer, GOODBYE, |_| {});
 }
 
 /// "That was everything."

@@ -8,9 +8,10 @@ use proptest::prelude::*;
 
 use super::counts::{Entry, Head, Pack};
 use super::sections::{
-    ACK, Ack, DIGEST, Digest, DigestGroup, GROUPS_MAX, HEARTBEAT, HELLO, Heartbeat, Hello, PARTS,
-    SNAPSHOT_END, SNAPSHOT_REQUEST, SUMMARY, SnapshotEnd, Summary, WANT, Want, WantGroup,
-    read_snapshot_request, write_snapshot_request,
+    ACK, Ack, DIGEST, Digest, DigestGroup, GOODBYE, GROUPS_MAX, HEARTBEAT, HELLO, Heartbeat, Hello,
+    PARTS, RULES, SNAPSHOT_END, SNAPSHOT_REQUEST, SUMMARY, SnapshotEnd, Summary, WANT, Want,
+    WantGroup, read_rules, read_snapshot_request, write_goodbye, write_rules,
+    write_snapshot_request,
 };
 use super::*;
 use crate::seal::OVERHEAD_BYTES;
@@ -253,6 +254,8 @@ mod frozen {
     const SUMMARY_BODY: &[u8] = b"\x01\x08\x0A\x18\x00\
         \xEF\xCD\xAB\x89\x67\x45\x23\x01\x04\x03\x02\x01\
         \x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
+    const RULES_BODY: &[u8] = b"\x01\x04\x0B\x08\x00\xEF\xCD\xAB\x89\x67\x45\x23\x01";
+    const GOODBYE_BODY: &[u8] = b"\x00\x02\x0C\x00\x00";
     const ACTOR: u64 = 0x0123_4567_89AB_CDEF;
 
     /// Head and the one section of a frozen body.
@@ -378,6 +381,16 @@ mod frozen {
     }
 
     #[test]
+    fn what_was_added_since_is_understood() {
+        let rules = |hash: &u64, buffer: &mut Vec<u8>| write_rules(buffer, *hash);
+        let code = (Kind::Heartbeat, RULES);
+        assert_same(RULES_BODY, code, &ACTOR, read_rules, rules);
+        let goodbye = |_: &(), buffer: &mut Vec<u8>| write_goodbye(buffer);
+        let code = (Kind::Membership, GOODBYE);
+        assert_same(GOODBYE_BODY, code, &(), |_| Ok(()), goodbye);
+    }
+
+    #[test]
     fn what_the_first_version_says_about_counts_is_understood() {
         let news = (Kind::Counts, counts::CODE);
         assert_same(COUNTS, news, &counted(), read_counts, pack);
@@ -441,6 +454,7 @@ mod frozen {
         assert_eq!(Hello::read(&longer(HELLO_V4)), Ok(ann()));
         assert_eq!(Heartbeat::read(&longer(HEARTBEAT_BODY)), Ok(bob()));
         assert_eq!(read_snapshot_request(&longer(REQUEST)), Ok(0x102));
+        assert_eq!(read_rules(&longer(RULES_BODY)), Ok(ACTOR));
 
         // Flags.
         let flagged = |body| {

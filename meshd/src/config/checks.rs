@@ -18,6 +18,10 @@ const CLUSTER_CHARACTERS_MAX: usize = 63;
 /// Longest `mesh.snapshot_timeout`: a node that waits longer for its peers is of no use.
 const SNAPSHOT_TIMEOUT_MAX: Duration = Duration::from_secs(600);
 
+/// How long rules may differ from a peer's.
+const RULES_GRACE_RANGE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3_600);
+
 /// Longest time span of a gRPC connection's life: a year.
 const CONNECTION_SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
 
@@ -304,6 +308,11 @@ fn of_mesh(mesh: &Mesh) -> Vec<(&'static str, String)> {
         "mesh.snapshot_timeout",
         "at most 10m",
     );
+    check(
+        RULES_GRACE_RANGE.contains(&mesh.rules_grace),
+        "mesh.rules_grace",
+        "1s to 24h",
+    );
     for (bytes, key) in [
         (mesh.receive_buffer_bytes, "mesh.receive_buffer_bytes"),
         (mesh.send_buffer_bytes, "mesh.send_buffer_bytes"),
@@ -379,6 +388,7 @@ mod tests {
             config.mesh.max_datagram_bytes = 511;
             config.mesh.max_send_bytes_per_s = 65_535;
             config.mesh.snapshot_timeout = Duration::from_secs(601);
+            config.mesh.rules_grace = Duration::ZERO;
             config.mesh.receive_buffer_bytes = 1;
             config.mesh.send_buffer_bytes = 1 << 31;
             config.mesh.bootstrap_peers = vec![Peer::from_text("peer").unwrap()];
@@ -390,7 +400,7 @@ mod tests {
             config.xds.backoff_initial = Duration::ZERO;
             config.xds.max_message_bytes = 0;
         });
-        assert_eq!(found.len(), 38, "{found:?}");
+        assert_eq!(found.len(), 39, "{found:?}");
         assert!(
             found
                 .iter()

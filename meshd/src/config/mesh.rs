@@ -38,6 +38,9 @@ pub struct Mesh {
     pub max_send_bytes_per_s: u64,
     /// How long a start waits for the counts of peers before it is ready without them.
     pub snapshot_timeout: Duration,
+    /// How long rules may differ from those of a peer, as they do while new ones are brought to all hosts, before
+    /// that is a fault: 1 s to 1 day.
+    pub rules_grace: Duration,
     /// Size of the UDP socket's receive buffer, as asked of the kernel.
     pub receive_buffer_bytes: u64,
     /// Size of the UDP socket's send buffer, as asked of the kernel.
@@ -71,6 +74,7 @@ impl Default for Mesh {
             max_datagram_bytes: 1_200,
             max_send_bytes_per_s: 4 << 20,
             snapshot_timeout: Duration::from_secs(5),
+            rules_grace: Duration::from_secs(60),
             receive_buffer_bytes: 4 << 20,
             send_buffer_bytes: 1 << 20,
         }

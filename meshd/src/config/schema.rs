@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 80] = [
+pub static KEYS: [Key; 81] = [
     key!(
         node.name,
         "NAME",
@@ -403,6 +403,11 @@ pub static KEYS: [Key; 80] = [
         mesh.snapshot_timeout,
         "DURATION",
         "How long a start waits for the counts of peers"
+    ),
+    key!(
+        mesh.rules_grace,
+        "DURATION",
+        "How long rules may differ from those of a peer before that is a fault"
     ),
     key!(
         mesh.receive_buffer_bytes,

@@ -5,7 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
+use super::alone::Found;
 use super::handle::{Command, MeshHandle};
+use super::reach::Reach;
 use super::resolver::Resolver;
 use crate::config::Peer;
 
@@ -15,6 +17,9 @@ const INTERVAL_ALONE_MIN: Duration = Duration::from_millis(250);
 
 /// How often names are looked up while no peer is there, at the latest.
 const INTERVAL_ALONE_MAX: Duration = Duration::from_secs(10);
+
+/// From this interval on, while no peer is there, it is found out whether anything listens where one should.
+const INTERVAL_ALONE_SUSPICIOUS: Duration = Duration::from_secs(1);
 
 /// How often otherwise: it brings halves of a cluster together that have lost each other.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -42,15 +47,26 @@ pub(super) fn start(peers: Vec<Peer>, mesh: MeshHandle) -> io::Result<Search> {
 fn search(peers: Vec<Peer>, mesh: &MeshHandle, stopped: &mpsc::Receiver<()>) {
     let mut resolver = Resolver::new(peers);
     let mut alone = INTERVAL_ALONE_MIN;
+    let mut reach = Reach::default();
     loop {
-        let addresses = resolver.resolve();
-        if !addresses.is_empty() && !mesh.tell(Command::Join(addresses)) {
+        let found = Found {
+            addresses: resolver.resolve(),
+            failures: resolver.failures(),
+            unreachable: reach.unreachable(),
+        };
+        let addresses = found.addresses.clone();
+        if !mesh.tell(Command::Found(found)) {
             return;
         }
         let interval = if mesh.is_alone() {
+            // The first hellos may just have been lost.
+            if alone >= INTERVAL_ALONE_SUSPICIOUS {
+                reach.ask(&addresses);
+            }
             let after = alone.saturating_mul(2).min(INTERVAL_ALONE_MAX);
             std::mem::replace(&mut alone, after)
         } else {
+            reach.clear();
             alone = INTERVAL_ALONE_MIN;
             INTERVAL
         };
@@ -115,10 +131,10 @@ mod tests {
                 }
                 std::thread::yield_now();
             };
-            let Command::Join(addresses) = told else {
+            let Command::Found(found) = told else {
                 panic!("{told:?}");
             };
-            assert_eq!(addresses, [([127, 0, 0, 1], 9).into()]);
+            assert_eq!(found.addresses, [([127, 0, 0, 1], 9).into()]);
         }
         drop(search);
         while !matches!(inbox.next(), Some(Command::Stop)) {

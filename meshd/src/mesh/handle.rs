@@ -14,6 +14,7 @@ use hivemind_shared::table::Key;
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
+use super::alone::Found;
 use crate::handover::Estate;
 use crate::region_owner::RegionRun;
 
@@ -23,8 +24,10 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 /// What the thread can be told.
 #[derive(Debug)]
 pub(super) enum Command {
-    /// Where peers may be.
+    /// Where peers of the meshd before this one were.
     Join(Vec<SocketAddr>),
+    /// Where bootstrap peers may be.
+    Found(Found),
     /// Other keys to seal and open with.
     ReplaceKeys(KeyRing),
     /// What is wrong with the key file, or that nothing is any more.

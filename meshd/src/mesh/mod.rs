@@ -5,11 +5,15 @@
 //! ([`key_file`]).
 
 mod advertise;
+mod alone;
 mod bootstrap;
 mod clock;
 mod handle;
 pub mod key_file;
+mod peer_log;
+mod reach;
 mod resolver;
+mod rules_watch;
 mod sender;
 mod skew;
 pub mod socket;
@@ -111,6 +115,8 @@ impl MeshService {
             is_joined: before.is_joined,
             run,
             rules,
+            rules_grace: mesh.rules_grace,
+            bootstrap_peers: mesh.bootstrap_peers.iter().map(Peer::to_string).collect(),
             health: health.clone(),
         };
         health.update(|components| {

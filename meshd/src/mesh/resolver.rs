@@ -60,6 +60,14 @@ impl Resolver {
         addresses
     }
 
+    /// The names that did not resolve the last time, and why.
+    pub(super) fn failures(&self) -> Vec<(String, String)> {
+        let failures = self.failures.iter();
+        failures
+            .map(|(peer, failure)| (peer.to_string(), failure.clone()))
+            .collect()
+    }
+
     /// Logs a failure unless it is the one from before.
     fn note(&mut self, peer: Peer, failure: String) {
         if self.failures.get(&peer) != Some(&failure) {

@@ -3,7 +3,7 @@
 use std::io::IoSlice;
 use std::net::SocketAddr;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use hivemind_mesh::outbox::Outbox;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -12,12 +12,10 @@ use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmm
 use tracing::warn;
 
 use super::socket::MeshSocket;
+use crate::throttle::Throttle;
 
 /// Datagrams that are sent with one system call at most.
 const SEND_BATCH: usize = 64;
-
-/// How long to be silent about a cause that was logged.
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Causes that are told apart in the log; the kernel knows few for UDP.
 const CAUSES_MAX: usize = 16;
@@ -25,8 +23,8 @@ const CAUSES_MAX: usize = 16;
 /// Sends what is in outboxes.
 #[derive(Debug, Default)]
 pub(super) struct Sender {
-    /// What the system said, when that was logged last, and how often it said so since.
-    causes: Vec<(Cause, Instant, u64)>,
+    /// What the system said.
+    causes: Vec<(Cause, Throttle)>,
 }
 
 /// Why a datagram was not sent.
@@ -116,24 +114,16 @@ impl Sender {
 
     /// Logs a cause, unless it was logged just now.
     fn note(&mut self, cause: Cause, to: SocketAddr) {
-        let now = Instant::now();
-        let known = self.causes.iter_mut().find(|(known, _, _)| *known == cause);
-        let more = match known {
-            Some((_, logged, more)) if now.duration_since(*logged) < LOG_INTERVAL => {
-                *more += 1;
-                return;
-            }
-            Some((_, logged, more)) => {
-                *logged = now;
-                std::mem::take(more)
-            }
-            None => {
-                self.causes.truncate(CAUSES_MAX - 1);
-                self.causes.insert(0, (cause, now, 0));
-                0
-            }
-        };
-        warn!(%to, %cause, since_last_line = more, "a datagram to a peer could not be sent");
+        let known = self.causes.iter().position(|(known, _)| *known == cause);
+        let place = known.unwrap_or_else(|| {
+            self.causes.truncate(CAUSES_MAX - 1);
+            self.causes.insert(0, (cause, Throttle::default()));
+            0
+        });
+        let throttle = self.causes.get_mut(place).map(|(_, throttle)| throttle);
+        if let Some(unsaid) = throttle.and_then(|throttle| throttle.next(Instant::now())) {
+            warn!(%to, %cause, unsaid, "a datagram to a peer could not be sent");
+        }
     }
 }
 
@@ -176,6 +166,7 @@ mod tests {
     use super::super::socket::Receiver;
     use super::*;
     use crate::config::Mesh;
+    use std::time::Duration;
 
     fn bound(address: &str) -> MeshSocket {
         MeshSocket::bind(&Mesh {

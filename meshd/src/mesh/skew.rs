@@ -80,15 +80,16 @@ fn smallest_unit_s(rules: &RuleSet) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn peer(actor: &str, state: PeerState, skew_ms: Option<i64>) -> PeerStatus {
+    pub(in crate::mesh) fn peer(actor: &str, state: PeerState, skew_ms: Option<i64>) -> PeerStatus {
         PeerStatus {
             actor: actor.to_owned(),
             name: String::new(),
             address: ([127, 0, 0, 1], 1).into(),
             state,
+            rules: None,
             last_heard_ms: None,
             round_trip_us: None,
             loss: 0.0,

@@ -10,16 +10,19 @@ use hivemind_mesh::outbox::Outbox;
 use hivemind_mesh::region::RegionCounters;
 use hivemind_mesh::seal::KeyRing;
 use hivemind_mesh::settings::{Local, Randomness, Settings};
-use hivemind_mesh::status::{PeerState, Status};
+use hivemind_mesh::status::{PeerState, PeerStatus, Status};
 use hivemind_mesh::time::Now;
 use hivemind_shared::clock::CoarseClock;
 use hivemind_shared::region::Forgiven;
 use hivemind_shared::table::Key;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
+use super::alone::{self, AloneWatch};
 use super::clock::{now, random_u64};
 use super::handle::{Command, Inbox, NotForgiven};
+use super::peer_log::PeerLog;
+use super::rules_watch::{self, RulesWatch};
 use super::sender::Sender;
 use super::skew::SkewWatch;
 use super::socket::{MeshSocket, Receiver};
@@ -30,6 +33,9 @@ use crate::server::health::{Health, State};
 
 /// Datagrams that are taken in between two ticks at most: what peers can do to this thread ends there.
 const RECEIVED_PER_TICK_MAX: usize = 1_024;
+
+/// How often it is looked what became of peers.
+const CHANGES_INTERVAL_US: u64 = 100_000;
 
 /// How often the state of the mesh is published unasked.
 const PUBLISH_INTERVAL_US: u64 = 1_000_000;
@@ -56,6 +62,10 @@ pub(super) struct Parts {
     pub(super) run: RegionRun,
     /// The rules in force, for the units they count by.
     pub(super) rules: Arc<RulesState>,
+    /// How long they may differ from those of peers.
+    pub(super) rules_grace: Duration,
+    /// Bootstrap peers as they are configured.
+    pub(super) bootstrap_peers: Vec<String>,
     pub(super) health: Health,
 }
 
@@ -69,12 +79,16 @@ pub(super) struct Worker {
     outbox: Outbox,
     sender: Sender,
     skew: SkewWatch,
+    alone: AloneWatch,
+    rules_watch: RulesWatch,
+    peer_log: PeerLog,
     /// The last addresses that bootstrap names led to.
     bootstrap: Vec<SocketAddr>,
     readiness: Readiness,
     /// Whether another process has the socket to itself.
     rests: bool,
     publish_at_us: u64,
+    changes_at_us: u64,
 }
 
 /// What health says of the mesh.
@@ -83,14 +97,23 @@ struct Readiness {
     /// Once true, it stays: a partition makes nobody unready.
     is_joined: bool,
     key_file_problem: Option<String>,
+    /// Why no peer is there though some should be.
+    alone: Option<String>,
+    /// Whose rules differ.
+    rules: Option<String>,
 }
 
 impl Readiness {
     fn state(&self) -> State {
-        match &self.key_file_problem {
-            _ if !self.is_joined => State::Down("waiting for a snapshot from peers".to_owned()),
-            Some(problem) => State::Degraded(problem.clone()),
-            None => State::Up,
+        if !self.is_joined {
+            return State::Down("waiting for a snapshot from peers".to_owned());
+        }
+        let problems = [&self.key_file_problem, &self.alone, &self.rules];
+        let problems: Vec<&str> = problems.into_iter().flatten().map(String::as_str).collect();
+        if problems.is_empty() {
+            State::Up
+        } else {
+            State::Degraded(problems.join("; "))
         }
     }
 }
@@ -119,6 +142,9 @@ impl Worker {
             outbox: Outbox::new(),
             sender: Sender::default(),
             skew: SkewWatch::default(),
+            alone: AloneWatch::new(parts.address, parts.bootstrap_peers.clone()),
+            rules_watch: RulesWatch::new(parts.rules_grace),
+            peer_log: PeerLog::new(Instant::now()),
             bootstrap: Vec::new(),
             readiness: Readiness {
                 is_joined: parts.is_joined,
@@ -126,6 +152,7 @@ impl Worker {
             },
             rests: false,
             publish_at_us: 0,
+            changes_at_us: 0,
             parts,
         })
     }
@@ -169,11 +196,13 @@ impl Worker {
         while let Some(command) = self.inbox.next() {
             match command {
                 Command::Join(addresses) => {
-                    if !self.rests {
-                        self.mesh.join(now(), &addresses, &mut self.outbox);
-                        self.flush(None);
-                    }
-                    self.bootstrap = addresses;
+                    self.alone.inherit(addresses.clone());
+                    self.join(addresses);
+                }
+                Command::Found(found) => {
+                    let addresses = found.addresses.clone();
+                    self.alone.found(found);
+                    self.join(addresses);
                 }
                 Command::ReplaceKeys(keys) => {
                     self.mesh.replace_keys(&keys);
@@ -204,6 +233,15 @@ impl Worker {
         Then::GoOn
     }
 
+    /// Looks for peers at these addresses.
+    fn join(&mut self, addresses: Vec<SocketAddr>) {
+        if !self.rests {
+            self.mesh.join(now(), &addresses, &mut self.outbox);
+            self.flush(None);
+        }
+        self.bootstrap = addresses;
+    }
+
     /// Forgives hits, if this mesh may and knows of all.
     fn forgive(&mut self, keys: &[Key]) -> Result<Vec<Forgiven>, NotForgiven> {
         if self.rests {
@@ -224,6 +262,7 @@ impl Worker {
     fn status(&self, now: Now) -> Status {
         let mut status = self.mesh.status(now);
         status.joined |= self.readiness.is_joined;
+        status.alone = self.alone.cause().map(str::to_owned);
         status
     }
 
@@ -334,11 +373,69 @@ impl Worker {
             info!("joined the mesh");
             self.show_readiness();
         }
+        if now.monotonic_us >= self.changes_at_us {
+            self.changes_at_us = now.monotonic_us.saturating_add(CHANGES_INTERVAL_US);
+            let events = self.mesh.changes(now);
+            self.peer_log.changed(Instant::now(), &events);
+        }
         if now.monotonic_us >= self.publish_at_us {
             self.publish_at_us = now.monotonic_us.saturating_add(PUBLISH_INTERVAL_US);
-            let status = Arc::new(self.status(now));
+            let mut status = self.status(now);
+            self.look_for_faults(now, &status.peers);
+            status.alone = self.alone.cause().map(str::to_owned);
+            let status = Arc::new(status);
             self.skew.look(&status.peers, &self.parts.rules.rules());
             self.inbox.publish(status);
+        }
+    }
+
+    /// Sees whether any peer is there, and whether all have the same rules; says in log and health what is wrong.
+    fn look_for_faults(&mut self, now: Now, peers: &[PeerStatus]) {
+        let at = Instant::now();
+        let own = self.parts.rules.hash();
+        self.mesh.set_rules(own.bits());
+        let is_sealed = self.parts.keys.is_secret();
+        let refusals = self.mesh.refusals(now);
+        self.peer_log.refused(at, &refusals, is_sealed);
+        let presence = self.mesh.presence(now);
+        match self.alone.look(at, &presence, &refusals, is_sealed) {
+            Some(alone::Line::Alone(cause)) => {
+                warn!(
+                    cause,
+                    "no peer is there: this host limits by its own counts alone"
+                );
+            }
+            Some(alone::Line::Over) => info!("this host is not alone any more"),
+            None => {}
+        }
+        let own = own.to_string();
+        for line in self.rules_watch.look(at, &own, peers) {
+            let rules_watch::Line {
+                name,
+                address,
+                theirs,
+                differ,
+            } = line;
+            let node = &self.parts.name;
+            if differ {
+                warn!(
+                    node,
+                    peer = name,
+                    %address,
+                    here = own,
+                    there = theirs,
+                    "the rules of a peer differ from those here: limits do not hold for both together"
+                );
+            } else {
+                info!(node, peer = name, %address, rules = own, "a peer has the same rules again");
+            }
+        }
+        let alone = self.alone.cause().map(str::to_owned);
+        let rules = self.rules_watch.detail();
+        if (&alone, &rules) != (&self.readiness.alone, &self.readiness.rules) {
+            self.readiness.alone = alone;
+            self.readiness.rules = rules;
+            self.show_readiness();
         }
     }
 
@@ -402,7 +499,13 @@ mod tests {
         assert!(matches!(readiness.state(), State::Down(_)));
         readiness.is_joined = true;
         assert_eq!(readiness.state(), State::Degraded("line 3".to_owned()));
+        readiness.alone = Some("nobody".to_owned());
+        assert_eq!(
+            readiness.state(),
+            State::Degraded("line 3; nobody".to_owned())
+        );
         readiness.key_file_problem = None;
+        readiness.alone = None;
         assert_eq!(readiness.state(), State::Up);
     }
 

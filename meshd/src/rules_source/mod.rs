@@ -3,6 +3,7 @@
 
 mod publish;
 mod reload;
+mod rules_hash;
 mod watch;
 pub mod xds;
 
@@ -16,6 +17,7 @@ use tracing::{info, warn};
 
 pub use self::publish::{Loads, Publisher, RulesState, RulesStatus, log_problems};
 pub use self::reload::{LoadedRules, Outcome, Reloader, load};
+pub use self::rules_hash::RulesHash;
 pub use self::watch::Watch;
 use crate::config::{Config, HostPort, RulesSource};
 use crate::failure::Failure;

@@ -10,6 +10,7 @@ use hivemind_shared::yaml::{Problem, Problems, Severity};
 use serde::Serialize;
 use tracing::{error, info, warn};
 
+use super::rules_hash::RulesHash;
 use super::xds::XdsStatus;
 use crate::region_owner::RegionOwner;
 use crate::reload_status::LastReload;
@@ -205,6 +206,7 @@ pub struct RulesState(Mutex<InForce>);
 #[derive(Debug)]
 struct InForce {
     rules: Arc<RuleSet>,
+    hash: RulesHash,
     status: RulesStatus,
     loads: Loads,
 }
@@ -223,6 +225,7 @@ pub struct Loads {
 impl RulesState {
     fn new(rules: Arc<RuleSet>, status: RulesStatus, loads: Loads) -> Self {
         Self(Mutex::new(InForce {
+            hash: RulesHash::of(&rules),
             rules,
             status,
             loads,
@@ -232,6 +235,11 @@ impl RulesState {
     /// The rules in force.
     pub fn rules(&self) -> Arc<RuleSet> {
         Arc::clone(&self.lock().rules)
+    }
+
+    /// Their hash, by which hosts see whether they have the same rules.
+    pub fn hash(&self) -> RulesHash {
+        self.lock().hash
     }
 
     /// How they came to be.
@@ -246,8 +254,10 @@ impl RulesState {
 
     /// Other rules; what is told of the management server stays.
     fn replace(&self, status: RulesStatus, rules: Arc<RuleSet>) {
+        let hash = RulesHash::of(&rules);
         let mut inner = self.lock();
         let xds = inner.status.xds.take();
+        inner.hash = hash;
         inner.rules = rules;
         inner.status = RulesStatus { xds, ..status };
         inner.loads.successful += 1;

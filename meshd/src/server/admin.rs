@@ -117,8 +117,20 @@ fn endpoints() -> String {
     out
 }
 
-async fn rules_status(State(admin): State<Admin>) -> Json<RulesStatus> {
-    Json(admin.rules.status())
+/// What `/rules/status` says.
+#[derive(Serialize)]
+struct RulesAnswer {
+    /// 16 hexadecimal digits, the same wherever the same rules are in force.
+    hash: String,
+    #[serde(flatten)]
+    status: RulesStatus,
+}
+
+async fn rules_status(State(admin): State<Admin>) -> Json<RulesAnswer> {
+    Json(RulesAnswer {
+        hash: admin.rules.hash().to_string(),
+        status: admin.rules.status(),
+    })
 }
 
 /// What `/workers` says of one worker.

@@ -22,6 +22,8 @@
 //! wrote it.
 
 mod compile;
+#[cfg(feature = "yaml")]
+mod content;
 mod decode;
 #[cfg(feature = "yaml")]
 mod diff;
@@ -43,6 +45,8 @@ mod tests;
 mod wire;
 
 pub use compile::{CompileError, DEPTH_MAX, DESCRIPTORS_MAX, LIMITS_MAX};
+#[cfg(feature = "yaml")]
+pub use content::content;
 pub use decode::{DecodeError, decode};
 #[cfg(feature = "yaml")]
 pub use diff::{Change, ChangeKind, Counters, OrderChange, RulesDiff, Side, diff};

@@ -354,7 +354,12 @@ impl Lab {
 
     /// Starts a node, in the place of an earlier run.
     pub(super) fn start(&mut self, actor: u64, incarnation: u64) {
-        let local = local(actor, incarnation);
+        self.start_as(local(actor, incarnation));
+    }
+
+    /// Starts a node that presents itself like this.
+    pub(super) fn start_as(&mut self, local: Local) {
+        let actor = local.actor;
         let node = Node::new(local, self.settings.clone(), &self.keys, self.now);
         self.nodes.insert(actor, node);
     }

@@ -1,5 +1,6 @@
 //! Meshes of two or three nodes, in hand-moved time.
 
+mod changes;
 mod clock;
 mod forgive;
 mod hostile;

@@ -189,6 +189,7 @@ fn number_node(number: f64) -> Node {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules_source::RulesHash;
     use hivemind_proto::ratelimit::config::ratelimit::v3::RateLimitReplace;
     use hivemind_shared::rules::{Rule, RuleLimit};
     use hivemind_shared::window::Unit;
@@ -288,6 +289,44 @@ mod tests {
         );
         assert_eq!(rule.origin.to_string(), "xds:one");
         assert_eq!(rules[1].1.limit, RuleLimit::Unlimited);
+    }
+
+    #[test]
+    fn the_same_rules_have_the_same_hash_wherever_they_come_from() {
+        let mut leaf = limited("path", "/api/*", RateLimitUnit::Week.into());
+        leaf.shadow_mode = true;
+        let fields = [("team", "edge"), ("cost", "high")].map(|(key, text)| {
+            let kind = Some(Kind::StringValue(text.to_owned()));
+            (key.to_owned(), Value { kind })
+        });
+        leaf.metadata = Some(Struct {
+            fields: fields.into(),
+        });
+        let minute = RateLimitUnit::Minute.into();
+        let sent = [
+            config("1", "mail", vec![limited("sender", "", minute)]),
+            config("2", "edge", vec![leaf, limited("user", "", minute)]),
+        ];
+        let edge = "
+domain: edge
+descriptors:
+  - key: path
+    value: /api/*
+    shadow_mode: true
+    metadata: {team: edge, cost: high}
+    rate_limit: {unit: week, requests_per_unit: 5}
+  - key: user
+    rate_limit: {unit: minute, requests_per_unit: 5}
+";
+        let mail = "
+domain: mail
+descriptors: [{key: sender, rate_limit: {unit: minute, requests_per_unit: 5}}]
+";
+        let options = source::Options::default();
+        let files = [Source::new("a.yaml", edge), Source::new("b.yaml", mail)];
+        let of_files = source::parse(&files, &options).unwrap().rules;
+        let of_server = compile(&sent, &options).unwrap().rules;
+        assert_eq!(RulesHash::of(&of_server), RulesHash::of(&of_files));
     }
 
     #[test]

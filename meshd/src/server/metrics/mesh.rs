@@ -27,6 +27,11 @@ pub(super) fn encode(
         status.map(|status| (UNLABELLED, u32::from(status.joined))),
     )?;
     families.gauge(
+        "hivemind_mesh_alone",
+        "1 while no peer is there though some should be.",
+        status.map(|status| (UNLABELLED, u32::from(status.alone.is_some()))),
+    )?;
+    families.gauge(
         "hivemind_mesh_keys",
         "Keys with live counts, here or at peers.",
         status.map(|status| (UNLABELLED, status.keys)),

@@ -40,7 +40,7 @@ use crate::mesh::MeshHandle;
 use crate::region_owner::RegionOwner;
 use crate::reload_status::ReloadStatus;
 use crate::rules_source::xds::XdsStatus;
-use crate::rules_source::{Loads, RulesState};
+use crate::rules_source::{Loads, RulesHash, RulesState};
 use crate::server::calls::Calls;
 use crate::server::connections::Connections;
 use crate::server::health::{Components, Health};
@@ -113,6 +113,7 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
             rules: rules.unwrap_or_default(),
             values: metrics.values.map(|values| values.show()),
             loads: metrics.rules.loads(),
+            rules_hash: metrics.rules.hash(),
             ratelimit_compat: metrics.ratelimit_compat,
             xds: metrics.rules.status().xds,
             mesh: status,
@@ -163,6 +164,7 @@ struct Scrape {
     /// None when there are to be no series by value.
     values: Option<Shown>,
     loads: Loads,
+    rules_hash: RulesHash,
     ratelimit_compat: bool,
     /// None where rules come from files.
     xds: Option<XdsStatus>,
@@ -182,6 +184,7 @@ impl Collector for Scrape {
         let rules = &*self.rules;
         rules::encode(&self.region, rules, self.loads, &mut families)?;
         reloads::encode(&self.reloads, &mut families)?;
+        rules::encode_hash(self.rules_hash, &mut families)?;
         values::encode(self.values.as_ref(), &mut families)?;
         if self.ratelimit_compat {
             let values = self.values.as_ref();

@@ -8,7 +8,7 @@ use hivemind_shared::region::{Region, RuleStats};
 use hivemind_shared::rules::{RuleId, RuleSet};
 
 use super::families::{Families, UNLABELLED};
-use crate::rules_source::Loads;
+use crate::rules_source::{Loads, RulesHash};
 
 /// One sum of a rule.
 pub(super) struct Sum {
@@ -112,5 +112,14 @@ pub(super) fn encode(
         "hivemind_config_load_error",
         "Sets of rules that were refused since meshd was started.",
         [(UNLABELLED, loads.failed)],
+    )
+}
+
+/// Which rules are in force, to see whether all hosts have the same.
+pub(super) fn encode_hash(hash: RulesHash, families: &mut Families<'_>) -> fmt::Result {
+    families.info(
+        "hivemind_rules",
+        "The hash of the rules in force: the same wherever the same rules are.",
+        &[("hash", hash.to_string())],
     )
 }

@@ -66,18 +66,24 @@ fn write_json(node: &Node, json: &mut String) -> Result<(), (Span, String)> {
             json.push(']');
         }
         NodeKind::Mapping(mapping) => {
-            json.push('{');
-            for (index, (key, value)) in mapping.pairs().iter().enumerate() {
-                if index > 0 {
-                    json.push(',');
-                }
-                let Some(key_text) = key.text() else {
+            let mut fields = Vec::new();
+            for (key, value) in mapping.pairs() {
+                let Some(name) = key.text() else {
                     return Err((
                         key.span(),
                         format!("a key must be text, not {}", key.describe()),
                     ));
                 };
-                write_json_text(key_text, json);
+                fields.push((name, value));
+            }
+            // The order means nothing, and is another one where rules come from a management server.
+            fields.sort_by_key(|(name, _)| *name);
+            json.push('{');
+            for (index, (name, value)) in fields.into_iter().enumerate() {
+                if index > 0 {
+                    json.push(',');
+                }
+                write_json_text(name, json);
                 json.push(':');
                 write_json(value, json)?;
             }

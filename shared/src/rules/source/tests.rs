@@ -109,7 +109,7 @@ descriptors:
     );
     assert_eq!(
         api.metadata.as_deref(),
-        Some(r#"{"team":"edge","tags":[1,2.5,true,null,"a\"\n"],"7":"x"}"#)
+        Some(r#"{"7":"x","tags":[1,2.5,true,null,"a\"\n"],"team":"edge"}"#)
     );
     assert_eq!(default.limit, RuleLimit::Unlimited);
     assert!(api.replaces(default) && !default.replaces(api));

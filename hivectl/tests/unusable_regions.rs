@@ -107,7 +107,7 @@ fn a_region_of_another_version() {
     let bytes = region_with(&place, 8, 77);
     assert_refused(
         &place.write("region", bytes),
-        &["layout version 77", "version 2"],
+        &["layout version 77", "version 3"],
     );
 }
 

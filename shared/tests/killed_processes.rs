@@ -30,10 +30,12 @@ const KEPT_KEYS: u64 = 6;
 const REGION_VARIABLE: &str = "HIVEMIND_TEST_WORKER_REGION";
 const JOURNAL_VARIABLE: &str = "HIVEMIND_TEST_WORKER_JOURNAL";
 
+/// What is over its limit is kept longest.
 const RULES: &str = "
 domain: edge
 descriptors:
-  - key: none
+  - key: kept
+    rate_limit: {unit: year, requests_per_unit: 1}
 ";
 
 /// The body of a worker process; run by the test below, and nothing on its own.
@@ -56,11 +58,15 @@ fn worker_process() {
         state ^= state >> 7;
         state ^= state << 17;
         // Passing keys live for a second; there are more of them than slots, so that slots are taken
-        // over from expired keys all the time.
+        // over from expired keys, and keys are evicted, all the time.
         let passing = state % 400;
-        count(&limiter, &mut decision, "passing", passing, Unit::Second);
+        let limit = LimitOverride {
+            requests_per_unit: u32::MAX,
+            unit: Unit::Second,
+        };
+        count(&limiter, &mut decision, "passing", passing, Some(limit));
         let kept = (state >> 20) % KEPT_KEYS;
-        if count(&limiter, &mut decision, "kept", kept, Unit::Year) {
+        if count(&limiter, &mut decision, "kept", kept, None) {
             // What is in the journal was counted; what was counted is in the journal but for the hit
             // that the kill came right after.
             journal.write_all(&[u8::try_from(kept).unwrap()]).unwrap();
@@ -73,14 +79,10 @@ fn count(
     decision: &mut Decision,
     key: &str,
     value: u64,
-    unit: Unit,
+    limit: Option<LimitOverride>,
 ) -> bool {
     let value = value.to_string();
     let entries = [Entry::new(key, &value)];
-    let limit = Some(LimitOverride {
-        requests_per_unit: u32::MAX,
-        unit,
-    });
     let descriptor = Descriptor {
         limit,
         ..Descriptor::new(&entries)

@@ -9,13 +9,16 @@
 #[path = "support/loom.rs"]
 mod support;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::sync::{Ordering, Word};
 use hivemind_shared::table::dirty::Dirty;
-use hivemind_shared::table::words::Count;
-use hivemind_shared::table::{CountError, Key, Put, Slot, SlotReading, Table};
+use hivemind_shared::table::words::{Count, Life};
+use hivemind_shared::table::{
+    Claimant, CountError, Key, Put, Slot, SlotReading, Source, Table, Usage,
+};
 use hivemind_shared::window::{Period, Unit};
 use loom::sync::Arc;
 use loom::thread;
@@ -38,8 +41,21 @@ fn put_as(slots: &[Slot<ModelWord>], key: &Key, hits: i64, put: Put) -> Result<(
         hits,
         put,
         &Fixed(200),
-        |_, _| {},
+        Peers,
     )
+}
+
+/// Asks for slots on behalf of what peers counted.
+struct Peers;
+
+impl Claimant for Peers {
+    fn source(&self) -> Source {
+        Source::PEERS
+    }
+
+    fn claimed(&self, _: usize, _: Life) {}
+
+    fn evicted(&self, _: Usage) {}
 }
 
 /// Two buckets of one slot: the smallest table in which a key has a choice.
@@ -70,6 +86,22 @@ fn add(slots: &[Slot<ModelWord>], key: &Key, now_s: u64) -> Result<(u32, u64), C
     table(slots)
         .count(key, 1, now_s, &Fixed(now_s), |_, _| {})
         .map(|counted| (counted.window.number(), counted.after))
+}
+
+/// How many keys were evicted for those of a thread.
+#[derive(Default)]
+struct Evictions(Cell<usize>);
+
+impl Claimant for &Evictions {
+    fn source(&self) -> Source {
+        Source::of_hits(0)
+    }
+
+    fn claimed(&self, _: usize, _: Life) {}
+
+    fn evicted(&self, _: Usage) {
+        self.0.set(self.0.get() + 1);
+    }
 }
 
 /// The live slots by key. Panics when a key has two: that is invariant I2.
@@ -160,37 +192,82 @@ fn a_key_that_comes_back_while_its_slot_is_taken_over_loses_no_hit() {
             let slots = Arc::clone(&slots);
             thread::spawn(move || add(&slots, &new, 200))
         };
-        let mine = add(&slots, &old, 200);
-        let theirs = other.join().unwrap();
+        let mine = add(&slots, &old, 200).unwrap();
+        let theirs = other.join().unwrap().unwrap();
+        // There is room for one of the two beside the third key: whoever came last evicted another one.
         let live = live(&slots);
+        assert_eq!(live.len(), 2);
         for (key, outcome) in [(old, mine), (new, theirs)] {
-            match outcome {
-                Ok((window, count)) => {
-                    assert_eq!((window, count), (200, 1));
-                    let local = live[&key.fingerprint].local;
-                    assert_eq!(
-                        local,
-                        Count::Hits {
-                            window: 200,
-                            count: 1
-                        }
-                    );
-                }
-                // There is room for one of the two, and the other is told so.
-                Err(CountError::Full | CountError::Contended) => {
-                    assert!(
-                        live.get(&key.fingerprint)
-                            .is_none_or(|reading| reading.local
-                                == Count::Hits {
-                                    window: 200,
-                                    count: 0
-                                }
-                                || reading.local.within(200) == 0)
-                    );
-                }
+            assert_eq!(outcome, (200, 1));
+            if let Some(reading) = live.get(&key.fingerprint) {
+                let one = Count::Hits {
+                    window: 200,
+                    count: 1,
+                };
+                assert_eq!(reading.local, one);
             }
         }
-        assert!(mine.is_ok() || theirs.is_ok(), "nobody got the slot");
+    });
+}
+
+#[test]
+fn a_thread_that_slept_over_an_eviction_adds_nothing_to_the_next_key() {
+    model(1, || {
+        let slots = slots(2);
+        // Both slots are taken, by keys that count in this very window. Among equals the first one is evicted.
+        let (old, new) = (key(9, 0), key(7, 0));
+        add(&slots, &old, 200).unwrap();
+        add(&slots, &key(8, 1), 200).unwrap();
+        let other = {
+            let slots = Arc::clone(&slots);
+            thread::spawn(move || add(&slots, &old, 200).unwrap())
+        };
+        // The next key has the same count in the same window as the one that the other thread may have seen.
+        let mine = add(&slots, &new, 200).unwrap();
+        let theirs = other.join().unwrap();
+        assert_eq!(mine, (200, 1));
+        // Before the eviction, or in another slot after it.
+        assert!([(200, 2), (200, 1)].contains(&theirs), "{theirs:?}");
+        let live = live(&slots);
+        let count = |key: &Key| Some(live.get(&key.fingerprint)?.local.within(200));
+        assert!(count(&new).is_none_or(|count| count == 1));
+        assert!(count(&old).is_none_or(|count| u64::from(count) == theirs.1));
+    });
+}
+
+#[test]
+fn what_peers_counted_for_an_evicted_key_is_never_added_to_its_successor() {
+    model(1, || {
+        let slots = slots(2);
+        let (old, new) = (key(9, 0), key(7, 0));
+        add(&slots, &old, 200).unwrap();
+        add(&slots, &key(8, 1), 200).unwrap();
+        let daemon = {
+            let slots = Arc::clone(&slots);
+            thread::spawn(move || put(&slots, &old, 500))
+        };
+        add(&slots, &new, 200).unwrap();
+        // There is no room for it once its slot has gone to the new key.
+        let put = daemon.join().unwrap();
+        assert!([Ok(()), Err(CountError::Full)].contains(&put), "{put:?}");
+        let counted = table(&slots).count(&new, 0, 200, &Fixed(200), |_, _| {});
+        assert_eq!(counted.unwrap().total_after(), 1);
+    });
+}
+
+#[test]
+fn two_new_keys_that_evict_at_once_each_get_a_slot() {
+    model(1, || {
+        let slots = slots(2);
+        add(&slots, &key(9, 0), 200).unwrap();
+        add(&slots, &key(8, 1), 200).unwrap();
+        let other = {
+            let slots = Arc::clone(&slots);
+            thread::spawn(move || add(&slots, &key(6, 0), 200).unwrap())
+        };
+        let mine = add(&slots, &key(7, 0), 200).unwrap();
+        assert_eq!((mine, other.join().unwrap()), ((200, 1), (200, 1)));
+        assert_eq!(live(&slots).len(), 2);
     });
 }
 
@@ -349,8 +426,9 @@ fn what_peers_counted_is_not_lost_when_its_slot_looked_expired_a_moment_before()
             thread::spawn(move || put(&slots, &old, 500))
         };
         // Wants the slot of the old key, the only one that is expired.
-        let _ = table(&slots).count(&new, 1, 200, &Fixed(200), |_, _| {});
-        if daemon.join().unwrap().is_ok() {
+        let evictions = Evictions::default();
+        let _ = table(&slots).count(&new, 1, 200, &Fixed(200), &evictions);
+        if daemon.join().unwrap().is_ok() && evictions.0.get() == 0 {
             let counted = table(&slots)
                 .count(&old, 0, 200, &Fixed(200), |_, _| {})
                 .unwrap();

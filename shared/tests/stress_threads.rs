@@ -7,7 +7,7 @@
 
 mod support;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Barrier;
 
 use hivemind_shared::clock::{Clock, CoarseClock, ManualClock};
@@ -15,7 +15,9 @@ use hivemind_shared::decision::{Code, Decision, Limiter};
 use hivemind_shared::descriptor::{Descriptor, Entry};
 use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::region::{OwnedRegion, Region, RegionOptions};
-use hivemind_shared::table::{Key, Slot, Table};
+use hivemind_shared::sync::{AtomicWord, Ordering};
+use hivemind_shared::table::words::Life;
+use hivemind_shared::table::{Claimant, Key, Slot, Source, Table, Usage};
 use hivemind_shared::window::Unit;
 use support::rules;
 
@@ -87,16 +89,18 @@ fn threads_admit_exactly_the_limit() {
 }
 
 #[test]
-fn tickets_stay_unique_and_without_gaps_while_keys_churn_and_windows_change() {
-    // Fewer slots than keys, windows of a second, on the real clock: keys expire and take one another's
-    // slots all the time. Within a window every hit on a key must get a number of its own.
+fn tickets_stay_unique_and_without_gaps_while_keys_are_evicted_and_windows_change() {
+    // Fewer slots than keys, windows of a second, on the real clock: keys expire and are evicted, and take
+    // one another's slots all the time. Within a window every hit on a key must get a number of its own,
+    // until the key is evicted; then its numbers begin again.
     let slots: Vec<Slot> = (0..32).map(|_| Slot::default()).collect();
     let start_s = CoarseClock.now_s();
+    let evictions = AtomicWord::default();
     let hits: Vec<Hit> = std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {
-                let slots = &slots;
-                scope.spawn(move || churn(slots, thread, start_s + 4))
+                let (slots, evictions) = (&slots, &evictions);
+                scope.spawn(move || churn(slots, thread, start_s + 4, evictions))
             })
             .collect();
         threads
@@ -109,18 +113,28 @@ fn tickets_stay_unique_and_without_gaps_while_keys_churn_and_windows_change() {
         seconds.len() >= 3,
         "no windows changed: the test proves nothing"
     );
-    let mut windows: HashMap<(u64, u32), Vec<u64>> = HashMap::new();
+    // How often each number was given out.
+    let mut numbers: HashMap<(u64, u32), BTreeMap<u64, u64>> = HashMap::new();
     for hit in &hits {
-        windows
-            .entry((hit.key, hit.window))
-            .or_default()
-            .push(hit.number);
+        let of_key = numbers.entry((hit.key, hit.window)).or_default();
+        *of_key.entry(hit.number).or_default() += 1;
     }
-    for ((key, window), mut numbers) in windows {
-        numbers.sort_unstable();
-        let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
-        assert_eq!(numbers, expected, "hits on key {key} in window {window}");
+    let mut begun_again = 0;
+    for ((key, window), counts) in &numbers {
+        let mut last = counts[&1];
+        begun_again += last - 1;
+        for (expected, (number, times)) in (1..).zip(counts) {
+            assert_eq!(*number, expected, "a gap on key {key} in window {window}");
+            assert!(
+                *times <= last,
+                "{number} twice on key {key} in window {window}"
+            );
+            last = *times;
+        }
     }
+    let evictions = evictions.load(Ordering::Relaxed);
+    assert!(begun_again > 0, "no key came back: the test proves nothing");
+    assert!(begun_again <= evictions, "{begun_again} and {evictions}");
     let table: Table<'_> = Table::new(&slots).unwrap();
     let mut keys = HashSet::new();
     for reading in (0..slots.len()).filter_map(|slot| table.read(slot)) {
@@ -128,7 +142,22 @@ fn tickets_stay_unique_and_without_gaps_while_keys_churn_and_windows_change() {
     }
 }
 
-/// The how-many-eth hit on a key in a window.
+/// Counts evictions.
+struct Evictions<'a>(&'a AtomicWord);
+
+impl Claimant for Evictions<'_> {
+    fn source(&self) -> Source {
+        Source::of_hits(0)
+    }
+
+    fn claimed(&self, _: usize, _: Life) {}
+
+    fn evicted(&self, _: Usage) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A hit on a key in a window, and its number there.
 struct Hit {
     key: u64,
     window: u32,
@@ -136,7 +165,7 @@ struct Hit {
 }
 
 /// Counts keys at random until a time, a bounded number of times.
-fn churn(slots: &[Slot], thread: usize, until_s: u64) -> Vec<Hit> {
+fn churn(slots: &[Slot], thread: usize, until_s: u64, evictions: &AtomicWord) -> Vec<Hit> {
     let table: Table<'_> = Table::new(slots).unwrap();
     let mut hits = Vec::new();
     let mut state = thread as u64 + 1;
@@ -159,8 +188,8 @@ fn churn(slots: &[Slot], thread: usize, until_s: u64) -> Vec<Hit> {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        // Six keys that stay, and twelve that are new every second.
-        let name = match state % 18 {
+        // Six keys that stay, and thirty that are new every second.
+        let name = match state % 36 {
             staying @ 0..6 => staying,
             passing => 1_000 * now_s + passing,
         };
@@ -172,7 +201,7 @@ fn churn(slots: &[Slot], thread: usize, until_s: u64) -> Vec<Hit> {
             },
             period: Unit::Second.into(),
         };
-        if let Ok(counted) = table.count(&key, 1, now_s, &CoarseClock, |_, _| {}) {
+        if let Ok(counted) = table.count(&key, 1, now_s, &CoarseClock, Evictions(evictions)) {
             hits.push(Hit {
                 key: name,
                 window: counted.window.number(),

@@ -9,9 +9,11 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use hivemind_shared::clock::{Clock, ManualClock};
-use hivemind_shared::fingerprint::Fingerprint;
-use hivemind_shared::table::words::{Count, Remote};
-use hivemind_shared::table::{Beside, CountError, Key, Put, Slot, Table};
+use hivemind_shared::fingerprint::{Fingerprint, KeyHasher};
+use hivemind_shared::table::words::{self, Count, Life, Remote};
+use hivemind_shared::table::{
+    Beside, Claimant, CountError, Key, Put, Share, Slot, Source, Table, Usage,
+};
 use hivemind_shared::window::Unit;
 use proptest::prelude::*;
 
@@ -139,50 +141,168 @@ fn full_table() -> (Vec<Slot>, ManualClock) {
     (slots, clock)
 }
 
-#[test]
-fn a_full_table_refuses_a_new_key_and_goes_on_counting_the_old_ones() {
-    let (slots, clock) = full_table();
-    let table: Table<'_> = Table::new(&slots).unwrap();
-    let now_s = clock.now_s();
-    assert_eq!(
-        table.count(&key(99), 1, now_s, &clock, |_, _| {}),
-        Err(CountError::Full)
-    );
-    for name in 0..32 {
-        let hour = Key {
-            period: Unit::Hour.into(),
-            ..key(name)
-        };
-        assert_eq!(
-            table
-                .count(&hour, 1, now_s, &clock, |_, _| {})
-                .unwrap()
-                .after,
-            2
-        );
+/// Asks for slots on behalf of a source, and notes what was evicted for it.
+struct Asks {
+    source: Source,
+    evicted: RefCell<Vec<Usage>>,
+}
+
+impl Asks {
+    fn for_source(source: Source) -> Self {
+        Self {
+            source,
+            evicted: RefCell::default(),
+        }
+    }
+
+    fn evictions(&self) -> usize {
+        self.evicted.borrow().len()
+    }
+}
+
+impl Claimant for &Asks {
+    fn source(&self) -> Source {
+        self.source
+    }
+
+    fn claimed(&self, _: usize, _: Life) {}
+
+    fn evicted(&self, usage: Usage) {
+        self.evicted.borrow_mut().push(usage);
+    }
+}
+
+fn hour(name: u64) -> Key {
+    Key {
+        period: Unit::Hour.into(),
+        ..key(name)
     }
 }
 
 #[test]
-fn expired_keys_make_room_only_after_the_window_behind_theirs() {
+fn a_full_table_evicts_for_a_new_key_and_goes_on_counting_the_others() {
     let (slots, clock) = full_table();
     let table: Table<'_> = Table::new(&slots).unwrap();
+    let now_s = clock.now_s();
+    let asks = Asks::for_source(Source::of_hits(0));
+    let counted = table.count(&hour(99), 1, now_s, &clock, &asks).unwrap();
+    assert_eq!((counted.after, asks.evictions()), (1, 1));
+    let lost = (0..32).filter(|name| table.read_key(&hour(*name)).is_none());
+    assert_eq!(lost.count(), 1);
+    let kept: Vec<_> = (0..32)
+        .filter(|name| table.read_key(&hour(*name)).is_some())
+        .collect();
+    for name in kept {
+        let counted = table.count(&hour(name), 1, now_s, &clock, &asks).unwrap();
+        assert_eq!(counted.after, 2);
+    }
+    assert_eq!(asks.evictions(), 1);
+}
+
+#[test]
+fn what_peers_counted_evicts_no_key_that_was_asked_for_here() {
+    let (slots, clock) = full_table();
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    let peers = Asks::for_source(Source::PEERS);
+    let window = hour(99).period.window_at(clock.now_s());
+    let put = |name| table.put_remote(&hour(name), window, 5, Put::Raise, &clock, &peers);
+    assert_eq!(put(99), Err(CountError::Full));
+    // A limit that a request brought along gives way to it, and it to another one.
+    let request = Asks::for_source(Source::REQUEST);
+    table
+        .count(&hour(97), 1, clock.now_s(), &clock, &request)
+        .unwrap();
+    put(99).unwrap();
+    put(98).unwrap();
+    let evicted: Vec<_> = peers
+        .evicted
+        .borrow()
+        .iter()
+        .map(|usage| usage.source)
+        .collect();
+    assert_eq!(evicted, [Source::REQUEST, Source::PEERS]);
+}
+
+#[test]
+fn an_evicted_key_that_comes_back_starts_from_nothing() {
+    let (slots, clock) = full_table();
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    let now_s = clock.now_s();
+    let asks = Asks::for_source(Source::of_hits(0));
+    table.count(&hour(99), 1, now_s, &clock, &asks).unwrap();
+    let lost = (0..32)
+        .find(|name| table.read_key(&hour(*name)).is_none())
+        .unwrap();
+    let counted = table.count(&hour(lost), 1, now_s, &clock, &asks).unwrap();
+    assert_eq!((counted.before, counted.remote), (0, 0));
+}
+
+proptest! {
+    /// Every key in a table of two buckets competes with every other one.
+    #[test]
+    fn a_full_table_evicts_the_key_that_is_lost_with_the_least_harm(
+        steps in prop::collection::vec((0_u64..48, 0_u64..12, 0_u64..3, 0_u64..4), 1..200),
+    ) {
+        const ALLOWED: u32 = 8;
+        let slots = empty_slots(32);
+        let table: Table<'_> = Table::new(&slots).unwrap();
+        let clock = ManualClock::at(1_800_000_000);
+        let mut model: HashMap<u64, (u64, Usage)> = HashMap::new();
+        for (name, addend, by, seconds) in steps {
+            clock.advance_s(seconds / 3);
+            let now_s = clock.now_s();
+            let source = if by == 0 { Source::REQUEST } else { Source::of_hits(words::low_half(by)) };
+            let asks = Asks::for_source(source);
+            let counted = table.count(&hour(name), addend + 1, now_s, &clock, &asks).unwrap();
+            let known = model.get(&name).copied();
+            prop_assert_eq!(counted.before, known.map_or(0, |(count, _)| count));
+            let usage = Usage { share: Share::of(counted.after, ALLOWED), ..Usage::begin(source, now_s * 1_000) };
+            table.note_usage(counted.slot.unwrap().index, usage);
+            let usage = match known {
+                // A request does not make a rule's key its own.
+                Some((_, known)) if source == Source::REQUEST && known.source != source => {
+                    Usage { last_use_s: usage.last_use_s, ..known }
+                }
+                _ => usage,
+            };
+            let gone: Vec<u64> = model
+                .keys()
+                .copied()
+                .filter(|name| table.read_key(&hour(*name)).is_none())
+                .collect();
+            prop_assert_eq!(gone.len(), asks.evictions());
+            prop_assert_eq!(gone.len(), usize::from(known.is_none() && model.len() == 32));
+            for gone in gone {
+                let (_, lost) = model.remove(&gone).unwrap();
+                let least = model.values().map(|(_, kept)| kept.worth(now_s, true)).min().unwrap();
+                prop_assert!(lost.worth(now_s, true) <= least);
+            }
+            model.insert(name, (counted.after, usage));
+        }
+        for (name, (count, _)) in model {
+            let reading = table.read_key(&hour(name)).unwrap();
+            prop_assert_eq!(u64::from(reading.local_in(hour(name).period.window_at(clock.now_s()).number())), count);
+        }
+    }
+}
+
+#[test]
+fn expired_keys_make_room_without_an_eviction_only_after_the_window_behind_theirs() {
+    let (slots, clock) = full_table();
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    let asks = Asks::for_source(Source::of_hits(0));
     // In the next window their counts are still the previous window of a sliding limit.
     clock.advance_s(3_600);
-    assert_eq!(
-        table.count(&key(99), 1, clock.now_s(), &clock, |_, _| {}),
-        Err(CountError::Full)
-    );
+    table
+        .count(&hour(99), 1, clock.now_s(), &clock, &asks)
+        .unwrap();
+    assert_eq!(asks.evictions(), 1);
     clock.advance_s(3_600);
-    for name in 100..132 {
-        assert_eq!(
-            table
-                .count(&key(name), 1, clock.now_s(), &clock, |_, _| {})
-                .unwrap()
-                .after,
-            1
-        );
+    for name in 100..131 {
+        let counted = table.count(&key(name), 1, clock.now_s(), &clock, &asks);
+        assert_eq!(counted.unwrap().after, 1);
     }
+    assert_eq!(asks.evictions(), 1);
 }
 
 #[test]
@@ -210,8 +330,8 @@ fn a_key_that_takes_an_expired_slot_sees_nothing_of_the_old_one() {
                 .within(reading.key.period.window_at(clock.now_s()).number()),
             1
         );
-        assert_eq!(reading.previous, Count::Ended(reading.life));
-        assert_eq!(reading.remote, [Remote::Ended(reading.life); 2]);
+        assert_eq!(reading.previous, Count::Ended);
+        assert_eq!(reading.remote, [Remote::Ended; 2]);
     }
 }
 
@@ -428,30 +548,26 @@ fn counts_beyond_32_bits_saturate_and_stay_over_any_limit() {
 }
 
 #[test]
-fn a_table_made_for_a_number_of_keys_holds_all_but_one_in_a_thousand_of_them() {
-    // As a region is laid out: half as many slots again as keys.
-    let keys = 100_000_u64;
-    let slots = empty_slots((keys * 3 / 2).next_multiple_of(16));
-    let table: Table<'_> = Table::new(&slots).unwrap();
-    let clock = ManualClock::at(1_800_000_000);
-    let refused = RefCell::new(0);
-    for name in 0..keys {
-        let hour = Key {
-            period: Unit::Hour.into(),
-            ..key(name)
-        };
-        if table
-            .count(&hour, 1, clock.now_s(), &clock, |_, _| {})
-            .is_err()
-        {
-            *refused.borrow_mut() += 1;
+fn as_many_keys_as_a_table_is_made_for_fit_without_an_eviction() {
+    for keys in [100_u64, 1_000, 16_384, 262_144] {
+        // As a region is laid out: half as many slots again as keys.
+        let slots = empty_slots((keys * 3).div_ceil(2).next_multiple_of(16));
+        let table: Table<'_> = Table::new(&slots).unwrap();
+        let clock = ManualClock::at(1_800_000_000);
+        let asks = Asks::for_source(Source::of_hits(0));
+        let hasher = KeyHasher::new(b"sixteen bytes: 1");
+        for name in 0..keys {
+            let key = Key {
+                fingerprint: hasher.fingerprint(&name.to_le_bytes()),
+                period: Unit::Hour.into(),
+            };
+            let counted = table.count(&key, 1, clock.now_s(), &clock, &asks);
+            assert_eq!(counted.map(|counted| counted.after), Ok(1));
         }
+        assert_eq!(asks.evictions(), 0, "of {keys} keys");
+        let live = (0..slots.len()).filter(|slot| table.read(*slot).is_some());
+        assert_eq!(live.count() as u64, keys);
     }
-    let refused = refused.into_inner();
-    assert!(
-        refused < keys / 1_000,
-        "{refused} of {keys} keys found no slot"
-    );
 }
 
 #[test]

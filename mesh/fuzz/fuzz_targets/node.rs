@@ -19,7 +19,7 @@ use hivemind_mesh::time::Now;
 use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::region::Note;
 use hivemind_shared::table::words::{Control, Count, Remote};
-use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
+use hivemind_shared::table::{Beside, CountError, Key, Place, SlotReading};
 use hivemind_shared::window::{Period, Unit, Window};
 use libfuzzer_sys::fuzz_target;
 
@@ -46,7 +46,7 @@ impl Fake {
         let window = period.window_at(self.now_s).number();
         SlotReading {
             key: Key { fingerprint: Fingerprint { high: 1, low: u64::from(self.unit % 7) }, period },
-            life: Control::from_word(0).life(),
+            place: Place { index: 0, life: Control::from_word(0).life() },
             local: Count::Hits { window, count: self.hits },
             previous: Count::Hits { window: window.saturating_sub(1), count: self.hits / 2 },
             remote: [Remote::Hits { window: 0, hits: 0 }; 2],

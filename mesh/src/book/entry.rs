@@ -1,6 +1,6 @@
 //! One key: what was counted for it, and how this host's part of it is told to others.
 
-use hivemind_shared::table::{Beside, Key};
+use hivemind_shared::table::{Beside, Key, Place};
 use smallvec::SmallVec;
 
 use super::actors::{ActorIndex, FORGIVEN, OWN};
@@ -16,6 +16,8 @@ pub struct Entry {
     pub halves: [Half; 2],
     /// When any count last grew, Unix seconds.
     pub(super) changed_s: u64,
+    /// Where this host counted it last; `None` before the first time.
+    pub(super) place: Option<Place>,
     /// How this host's own part is sent.
     pub own: Own,
 }
@@ -56,8 +58,10 @@ pub struct Half {
     pub total_when_sent: u64,
     /// What this host's slot said last.
     local: u32,
-    /// What this host counted before the slot started over, which it does when the clock is set back.
+    /// What this host counted before the slot started over, or the key got another one.
     base: u32,
+    /// Whether the slot started over, which it does when the clock is set back.
+    is_set_back: bool,
     /// What others counted together; saturates.
     others: u32,
     /// How many of all hits were forgiven.
@@ -71,6 +75,7 @@ impl Entry {
             key,
             halves: Default::default(),
             changed_s: 0,
+            place: None,
             own: Own {
                 rule: u32::MAX,
                 changed_us: None,
@@ -146,6 +151,7 @@ impl Half {
             self.sent = own_part.sent;
             self.local = own_part.local;
             self.base = own_part.base;
+            self.is_set_back = own_part.is_set_back;
         }
     }
 
@@ -225,14 +231,21 @@ impl Half {
     pub(super) fn note_local(&mut self, local: u32) {
         if local < self.local {
             self.base = self.base.saturating_add(self.local);
+            self.is_set_back = true;
         }
         self.local = local;
         self.own = self.own.max(self.base.saturating_add(local));
     }
 
+    /// Notes that the key lost its slot, and what was counted there with it.
+    pub(super) fn note_eviction(&mut self) {
+        self.base = self.base.saturating_add(self.local);
+        self.local = 0;
+    }
+
     /// Whether the slot started over in this window, so that what it kept of it from before is no news.
     pub(super) fn started_over(&self) -> bool {
-        self.base > 0
+        self.is_set_back
     }
 
     /// Raises an actor's count; returns what it was.

@@ -19,7 +19,7 @@ pub(crate) mod tests;
 use std::collections::HashMap;
 
 use hivemind_shared::table::words::{Count, Remote};
-use hivemind_shared::table::{Key, SlotReading};
+use hivemind_shared::table::{Key, Place, SlotReading};
 use hivemind_shared::window::Period;
 
 use actors::Actors;
@@ -38,8 +38,11 @@ pub const ACTORS_MAX: usize = 4_096;
 /// How long counts must not have changed for what is known of them to be compared, seconds.
 const SETTLED_S: u64 = 1;
 
-/// Entries looked at when a key of a peer needs room.
+/// Entries looked at when a key needs room.
 const EVICTION_LOOKS: usize = 64;
+
+/// Keys that this host may have counted itself, as a multiple of those it takes in from peers.
+const OWN_KEYS_FACTOR: usize = 2;
 
 /// How long nothing must have been heard of a key before it gives way to another one, seconds.
 const STALE_S: u64 = 60;
@@ -223,6 +226,7 @@ impl Book {
         let Count::Hits { window, count } = reading.local else {
             return None;
         };
+        self.note_place(key, reading.place);
         if let Count::Hits {
             window: previous,
             count,
@@ -235,8 +239,22 @@ impl Book {
         let local = self.note_own(now_s, key, window, count).or(news);
         if let Some(entry) = local.and_then(|id| self.entry_mut(id)) {
             entry.own.rule = reading.rule;
+            entry.place = Some(reading.place);
         }
         local
+    }
+
+    /// Notes where a key is counted. In another slot than before, or in another life of it, it was evicted
+    /// meanwhile and counts from 0.
+    fn note_place(&mut self, key: &Key, place: Place) {
+        let id = self.ids.get(key).copied();
+        let Some(entry) = id.and_then(|id| self.entry_mut(id)) else {
+            return;
+        };
+        if entry.place.is_some_and(|before| before != place) {
+            entry.halves.iter_mut().for_each(Half::note_eviction);
+        }
+        entry.place = Some(place);
     }
 
     /// Whether a slot started over in a window: what it kept of that window from before is no news then.
@@ -250,8 +268,7 @@ impl Book {
         if !is_near(key.period, window, now_s) || (local == 0 && !self.ids.contains_key(key)) {
             return None;
         }
-        // Slots bound this host's own keys already; no need to turn one away.
-        let id = self.id_or_new(key, usize::MAX)?;
+        let id = self.own_id(key, now_s)?;
         let entry = self.entries.get_mut(id.place())?.as_mut()?;
         let half = open_half(entry, window, now_s, &mut self.actors)?;
         let before = half.own;
@@ -340,19 +357,46 @@ impl Book {
             return Some(id);
         }
         self.is_crowded = true;
+        self.evict(now_s, |entry| {
+            let is_stale = entry.changed_s.abs_diff(now_s) >= STALE_S;
+            (is_stale && !entry.is_own()).then_some(entry.changed_s)
+        })?;
+        self.id_or_new(key, self.keys_max)
+    }
+
+    /// The number of a key that this host counts. Its slots bound how many there are at a time; of keys that were
+    /// evicted from them, and came from everywhere, those with the fewest hits give way.
+    fn own_id(&mut self, key: &Key, now_s: u64) -> Option<KeyId> {
+        let keys_max = self.keys_max.saturating_mul(OWN_KEYS_FACTOR);
+        if let Some(id) = self.id_or_new(key, keys_max) {
+            return Some(id);
+        }
+        self.is_crowded = true;
+        self.evict(now_s, |entry| {
+            let near = entry
+                .halves
+                .iter()
+                .filter(|half| half.is_near(&entry.key, now_s));
+            Some((near.map(Half::total).max(), entry.changed_s))
+        })?;
+        self.id_or_new(key, keys_max)
+    }
+
+    /// Forgets the key of the smallest rank among a few that do not wait to be sent.
+    fn evict<R: Ord>(&mut self, now_s: u64, rank: impl Fn(&Entry) -> Option<R>) -> Option<()> {
         if self.entries.is_empty() {
             return None;
         }
         let looked_at =
             (1..=EVICTION_LOOKS).map(|step| (self.eviction_cursor + step) % self.entries.len());
-        let stale = looked_at.filter_map(|place| {
+        let ranked = looked_at.filter_map(|place| {
             let entry = self.entries[place].as_ref()?;
-            let is_stale = entry.changed_s.abs_diff(now_s) >= STALE_S;
-            (is_stale && !entry.is_queued() && !entry.is_own()).then_some((entry.changed_s, place))
+            let rank = rank(entry).filter(|_| !entry.is_queued())?;
+            Some((rank, place))
         });
-        let oldest = stale.min();
+        let least = ranked.min();
         self.eviction_cursor = (self.eviction_cursor + EVICTION_LOOKS) % self.entries.len();
-        let (_, place) = oldest?;
+        let (_, place) = least?;
         let entry = self.entries[place].take()?;
         for half in &entry.halves {
             let Some(window) = half.window else { continue };
@@ -365,7 +409,7 @@ impl Book {
         }
         self.ids.remove(&entry.key);
         self.free.push(KeyId(u32::try_from(place).ok()?));
-        self.id_or_new(key, self.keys_max)
+        Some(())
     }
 
     fn id_or_new(&mut self, key: &Key, keys_max: usize) -> Option<KeyId> {

@@ -42,7 +42,10 @@ fn reading(key: Key, local: (u32, u32), previous: (u32, u32)) -> SlotReading {
     let hits = |(window, count)| Count::Hits { window, count };
     SlotReading {
         key,
-        life: Control::from_word(0).life(),
+        place: Place {
+            index: 0,
+            life: Control::from_word(0).life(),
+        },
         local: hits(local),
         previous: hits(previous),
         remote: [Remote::Hits { window: 0, hits: 0 }; 2],
@@ -52,10 +55,10 @@ fn reading(key: Key, local: (u32, u32), previous: (u32, u32)) -> SlotReading {
 }
 
 /// Key, window and actor.
-type Place = (u64, u32, u32, u64);
+type Counted = (u64, u32, u32, u64);
 
 /// Every count of a window that matters.
-fn content(book: &Book, now_s: u64) -> BTreeMap<Place, u32> {
+fn content(book: &Book, now_s: u64) -> BTreeMap<Counted, u32> {
     let mut content = BTreeMap::new();
     for (_, entry) in book.iter() {
         for half in entry
@@ -139,13 +142,13 @@ impl Report {
 
 /// What a book should know: a map, and of windows that share a place the later one.
 #[derive(Default)]
-struct Naive(BTreeMap<Place, u32>);
+struct Naive(BTreeMap<Counted, u32>);
 
 impl Naive {
     fn note(&mut self, now_s: u64, actor: u64, key: &Key, window: u32, count: u32) {
         self.forget(now_s);
         let (low, unit) = (key.fingerprint.low, key.period.code());
-        let shares = |place: &Place| (place.0, place.1, place.2 % 2) == (low, unit, window % 2);
+        let shares = |place: &Counted| (place.0, place.1, place.2 % 2) == (low, unit, window % 2);
         let mut sharing = self.0.keys().filter(|place| shares(place));
         let is_late = sharing.any(|place| place.2 > window);
         if count == 0 || is_late || !is_near(key.period, window, now_s) {
@@ -158,7 +161,8 @@ impl Naive {
     }
 
     fn forget(&mut self, now_s: u64) {
-        let is_near = |place: &Place| is_near(Period::from_code(place.1).unwrap(), place.2, now_s);
+        let is_near =
+            |place: &Counted| is_near(Period::from_code(place.1).unwrap(), place.2, now_s);
         self.0.retain(|place, _| is_near(place));
     }
 }
@@ -210,7 +214,7 @@ proptest! {
             let merged = report.merge(&mut mixed, NOW_S);
             let after = content(&mixed, NOW_S);
             prop_assert_eq!(before == after, !matches!(merged, Merged::News { .. }));
-            let is_lower = |(place, count): (&Place, &u32)| after.get(place).is_some_and(|now| now < count);
+            let is_lower = |(place, count): (&Counted, &u32)| after.get(place).is_some_and(|now| now < count);
             prop_assert!(!before.iter().any(is_lower));
         }
         prop_assert_eq!(content(&mixed, NOW_S), content(&straight, NOW_S));
@@ -247,7 +251,7 @@ proptest! {
                     let second = u32::try_from(now_s).unwrap();
                     let key = key(number, Unit::Second);
                     let all = |actors: fn(u64) -> bool| {
-                        let place = |place: &Place| {
+                        let place = |place: &Counted| {
                             let unit = key.period.code();
                             (place.0, place.1, place.2) == (number, unit, second) && actors(place.3)
                         };
@@ -357,6 +361,84 @@ fn the_last_hits_of_a_window_that_has_passed_count_for_that_window() {
     book.note_slot(NOW_S + 2, &reading(key, (SECOND + 2, 3), (SECOND + 1, 1)));
     assert_eq!(own(&book, &key, SECOND), None);
     assert_eq!(own(&book, &key, SECOND + 2), Some(3));
+}
+
+fn in_slot(index: usize, key: Key, local: (u32, u32), previous: (u32, u32)) -> SlotReading {
+    let reading = reading(key, local, previous);
+    SlotReading {
+        place: Place {
+            index,
+            ..reading.place
+        },
+        ..reading
+    }
+}
+
+#[test]
+fn what_was_counted_of_an_evicted_key_comes_back_with_it() {
+    let now_s = NOW_S;
+    let mut book = Book::new(1, 100, [1, 2]);
+    let key = key(3, Unit::Hour);
+    let window = key.period.window_at(now_s).number();
+    let count = |book: &mut Book, slot, hits| {
+        let before = (window - 1, 0);
+        book.note_slot(now_s, &in_slot(slot, key, (window, hits), before))
+    };
+    let known = |book: &Book| {
+        let (_, entry) = book.iter().next().unwrap();
+        let half = entry.half(window).unwrap();
+        (half.own, half.beside_local().counted)
+    };
+    count(&mut book, 0, 3).unwrap();
+    assert_eq!(known(&book), (3, 0));
+    // It was evicted, came back in another slot, and has as many hits there as it had.
+    count(&mut book, 7, 3).unwrap();
+    assert_eq!(known(&book), (6, 3));
+    count(&mut book, 7, 4).unwrap();
+    assert_eq!(known(&book), (7, 3));
+    // Nothing is added when a slot is read again, and nothing is lost when the key is evicted again.
+    assert_eq!(count(&mut book, 7, 4), None);
+    count(&mut book, 0, 1).unwrap();
+    assert_eq!(known(&book), (8, 7));
+}
+
+#[test]
+fn the_last_hits_of_a_window_count_for_a_key_that_was_evicted_in_it() {
+    let mut book = Book::new(1, 100, [1, 2]);
+    let key = key(3, Unit::Hour);
+    let window = key.period.window_at(NOW_S).number();
+    book.note_slot(NOW_S, &in_slot(0, key, (window, 3), (window - 1, 0)));
+    book.note_slot(NOW_S, &in_slot(7, key, (window, 1), (window - 1, 0)));
+    let next_s = NOW_S + 3_600;
+    book.note_slot(next_s, &in_slot(7, key, (window + 1, 1), (window, 2)));
+    assert_eq!(own(&book, &key, window), Some(5));
+    assert_eq!(own(&book, &key, window + 1), Some(1));
+}
+
+#[test]
+fn keys_that_were_evicted_are_bounded_and_those_with_the_fewest_hits_give_way() {
+    let mut book = Book::new(1, 100, [1, 2]);
+    let window = key(0, Unit::Day).period.window_at(NOW_S).number();
+    for number in 0..1_000 {
+        let key = key(number, Unit::Day);
+        let hits = if number < 20 { 50 } else { 1 };
+        let slot = usize::try_from(number).unwrap();
+        let noted = book.note_slot(NOW_S, &in_slot(slot, key, (window, hits), (window - 1, 0)));
+        assert!(noted.is_some(), "key {number}");
+    }
+    assert_eq!(book.key_count(), 200);
+    for number in 0..20 {
+        assert_eq!(own(&book, &key(number, Unit::Day), window), Some(50));
+    }
+    assert!(book.take_crowded());
+    // The sums are those of what is left.
+    let mut left = Book::new(1, 1_000, [1, 2]);
+    let kept: Vec<_> = book.iter().map(|(_, entry)| entry.key).collect();
+    for key in kept {
+        let hits = own(&book, &key, window).unwrap();
+        left.note_slot(NOW_S, &reading(key, (window, hits), (window - 1, 0)));
+    }
+    assert_eq!(sums(&book, NOW_S), sums(&left, NOW_S));
 }
 
 #[test]

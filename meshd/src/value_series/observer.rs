@@ -77,7 +77,7 @@ impl Known {
     fn new(reading: &SlotReading) -> Self {
         Self {
             fingerprint: reading.key.fingerprint,
-            life: reading.life,
+            life: reading.place.life,
             mark: Mark::default(),
             series: None,
             look: 0,
@@ -85,7 +85,7 @@ impl Known {
     }
 
     fn is_of(&self, reading: &SlotReading) -> bool {
-        self.life == reading.life && self.fingerprint == reading.key.fingerprint
+        self.life == reading.place.life && self.fingerprint == reading.key.fingerprint
     }
 }
 
@@ -209,7 +209,7 @@ fn find(
     reading: &SlotReading,
 ) -> Result<Found, Dropped> {
     let label = region
-        .label(slot, reading.life)
+        .label(slot, reading.place.life)
         .filter(|label| !label.truncated)
         .ok_or(Dropped::UnreadableKey)?;
     let entries: Vec<Entry<'_>> = label

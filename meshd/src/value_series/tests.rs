@@ -159,6 +159,7 @@ fn a_call_across_the_limit_is_split_and_a_rule_in_shadow_mode_says_so() {
         near_limit: 1,
         within_limit: 5,
         shadow_mode: 2,
+        evicted_keys: 0,
     };
     assert_eq!(lab.shown()["user_ada"], expected);
 }
@@ -308,6 +309,7 @@ fn hits_of_peers_count_towards_the_limit_and_are_in_no_series() {
         near_limit: 1,
         within_limit: 2,
         shadow_mode: 0,
+        evicted_keys: 0,
     };
     assert_eq!(lab.shown()["user_ada"], expected);
 }

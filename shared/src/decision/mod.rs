@@ -33,13 +33,10 @@ use crate::counting::Counting;
 use crate::descriptor::Descriptor;
 use crate::region::{Call, Hits, Region};
 use crate::rules::{Rule, RuleId, RuleSet};
-use crate::table::{CountError, Counted, Gate, Key, Open};
+use crate::table::{CountError, Counted, Gate, Key, NO_RULE, Open};
 use judge::Judgement;
 use limits::{drop_replaced, select};
 use votes::{Vote, Votes};
-
-/// Statistics index of hits that no rule's statistics are for.
-pub(crate) const NO_RULE: u32 = u32::MAX;
 
 /// Decides, on the counters and by the rules of one region. Share it between threads or not, as is
 /// convenient; the memory a thread needs is in its [`Decision`].
@@ -203,6 +200,7 @@ impl<C: Clock> Limiter<C> {
             now_s: request.now_s,
             gate,
             stats_index: target.rule.map_or(NO_RULE, |rule| rule.stats_index),
+            allowed: target.limit.requests_per_unit,
         };
         self.region.count(&call, &self.clock, label)
     }

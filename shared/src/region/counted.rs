@@ -48,7 +48,7 @@ impl RegionView {
             let word = self
                 .memory_word(slot)
                 .map(|word| word.load(Ordering::Relaxed));
-            counted.memory = word.map(|word| Memory::from_word(word, reading.life));
+            counted.memory = word.map(|word| Memory::from_word(word, reading.place.life));
         }
         counted
     }

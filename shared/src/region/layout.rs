@@ -5,7 +5,7 @@ use crate::sync::AtomicWord;
 use crate::table::{BUCKET_SLOTS, Slot};
 
 /// The version of everything in this folder. A change of any offset, size or meaning is a new version.
-pub const LAYOUT_VERSION: u64 = 2;
+pub const LAYOUT_VERSION: u64 = 3;
 
 /// First word of a region: `HIVEMIND` in ASCII, most significant byte first.
 pub const MAGIC: u64 = u64::from_be_bytes(*b"HIVEMIND");
@@ -87,11 +87,15 @@ pub struct Header {
     _reserved_rules: [AtomicWord; 7],
     /// Keys that were given a slot.
     pub keys_claimed: AtomicWord,
-    /// Hits that found no free slot.
+    /// Hits, or news of peers, that got no slot.
     pub table_full: AtomicWord,
     /// Hits given up because others changed the slot too often.
     pub contended: AtomicWord,
-    _reserved_events: [AtomicWord; 5],
+    /// Keys of limits that requests brought along that were evicted while they counted.
+    pub evicted_request_keys: AtomicWord,
+    /// Keys that only peers had asked for that were evicted while they counted.
+    pub evicted_peer_keys: AtomicWord,
+    _reserved_events: [AtomicWord; 3],
     _reserved: [AtomicWord; 456],
 }
 
@@ -121,6 +125,8 @@ const _: () = {
     assert!(offset_of!(Header, keys_claimed) == 384);
     assert!(offset_of!(Header, table_full) == 392);
     assert!(offset_of!(Header, contended) == 400);
+    assert!(offset_of!(Header, evicted_request_keys) == 408);
+    assert!(offset_of!(Header, evicted_peer_keys) == 416);
 };
 
 /// The sizes a region is made from.
@@ -181,8 +187,8 @@ impl Layout {
         if !sizes_ok {
             return None;
         }
-        // Half as many slots again as keys: with two buckets of sixteen to choose from, less than one
-        // key in a thousand finds no slot when all `max_keys` are live (a test holds this).
+        // Half as many slots again as keys: with two buckets of sixteen to choose from, all of `max_keys` find
+        // one (a test holds this).
         let slots_wanted = u64::from(shape.max_keys).saturating_mul(3).div_ceil(2);
         let buckets = u32::try_from(slots_wanted.div_ceil(BUCKET_SLOTS as u64))
             .ok()?

@@ -5,6 +5,7 @@
 //! * [`Region`] counts; the Envoy module and the daemon's service use it.
 //! * [`OwnedRegion`] publishes rules and says the owner is alive; the daemon alone has one.
 
+mod claim;
 mod counted;
 mod error;
 mod forgiven;
@@ -23,6 +24,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
+use claim::Claim;
 pub use error::{AttachError, LoadRulesError, OwnError, PublishError};
 pub use forgiven::Note;
 pub use labels::Label;
@@ -32,14 +34,16 @@ use mapping::Mapping;
 pub use owner::{Opened, OwnedRegion, Published};
 pub(crate) use stats::Hits;
 pub use stats::RuleStats;
-pub use view::{Counter, Fill, RegionView};
+pub use view::{Counter, Evictions, Fill, RegionView};
 
 use crate::clock::{Clock, unix_time_ms};
 use crate::fingerprint::KeyHasher;
 use crate::sync::{AtomicWord, Ordering};
 use crate::table::dirty::Dirty;
-use crate::table::words::Life;
-use crate::table::{Beside, CountError, Counted, Gate, Key, Place, Put, SlotReading};
+use crate::table::words::{Life, low_half};
+use crate::table::{
+    Beside, CountError, Counted, Gate, Key, Place, Put, Share, SlotReading, Source, Usage,
+};
 use crate::token_bucket::{Mark, Memory, TIMES, remember};
 use crate::window::Window;
 
@@ -126,6 +130,8 @@ pub(crate) struct Call<'a, G> {
     pub(crate) gate: &'a G,
     /// Statistics index of the rule that asks.
     pub(crate) stats_index: u32,
+    /// Hits that its limit allows in a window.
+    pub(crate) allowed: u32,
 }
 
 impl Region {
@@ -185,16 +191,22 @@ impl Region {
             now_s,
             gate,
             stats_index,
+            ..
         } = *call;
         let table = self.table().ok_or(CountError::Full)?;
-        let counted = table.count_if(key, addend, now_s, clock, gate, |slot, life| {
-            self.note_claim(slot, life, label());
-        });
+        let source = Source::of_hits(stats_index);
+        let claim = Claim {
+            region: self,
+            source,
+            on_claim: |slot, life| self.write_label(slot, life, label()),
+        };
+        let counted = table.count_if(key, addend, now_s, clock, gate, claim);
         match counted {
             Ok(counted) => {
                 if let Some(slot) = counted.slot {
+                    let usage = usage_of(call, source, &counted);
                     // Before the mark: whoever sweeps it wants to know the rule.
-                    table.note_usage(slot.index, stats_index, now_s);
+                    table.note_usage(slot.index, usage);
                     if counted.after > counted.before
                         && let Some(dirty) = self.dirty()
                     {
@@ -255,10 +267,13 @@ impl Region {
         clock: &impl Clock,
     ) -> Result<(), CountError> {
         let table = self.table().ok_or(CountError::Full)?;
+        let claim = Claim {
+            region: self,
+            source: Source::PEERS,
+            on_claim: |_, _| {},
+        };
         table
-            .put_remote(key, window, hits, put, clock, |_, _| {
-                self.bump(|header| &header.keys_claimed);
-            })
+            .put_remote(key, window, hits, put, clock, claim)
             .inspect_err(|&error| self.note_error(error))
     }
 
@@ -373,17 +388,6 @@ impl Region {
     }
 
     #[cold]
-    fn note_claim<'k>(
-        &self,
-        slot: usize,
-        life: Life,
-        label: (&'k [u8], impl Iterator<Item = (&'k [u8], &'k [u8])>),
-    ) {
-        self.write_label(slot, life, label);
-        self.bump(|header| &header.keys_claimed);
-    }
-
-    #[cold]
     fn write_label<'k>(
         &self,
         slot: usize,
@@ -404,6 +408,24 @@ impl Region {
     fn bump(&self, field: impl FnOnce(&Header) -> &AtomicWord) {
         // Relaxed: a sum for people.
         field(self.raw_header()).fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What counted hits say about the use of their key.
+#[inline]
+fn usage_of<G: Gate>(call: &Call<'_, G>, source: Source, counted: &Counted) -> Usage {
+    // Of a limit that did not admit the hits, nothing is left for them.
+    let used = if counted.refused {
+        u64::MAX
+    } else {
+        counted.total_after()
+    };
+    Usage {
+        source,
+        since_ms: 0,
+        spans_windows: !G::IS_OPEN,
+        share: Share::of(used, call.allowed),
+        last_use_s: low_half(call.now_s),
     }
 }
 

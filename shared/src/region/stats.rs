@@ -11,7 +11,8 @@ pub(crate) struct StatsCell {
     over_limit: AtomicWord,
     near_limit: AtomicWord,
     shadow_mode: AtomicWord,
-    _reserved: [AtomicWord; 3],
+    evicted_keys: AtomicWord,
+    _reserved: [AtomicWord; 2],
 }
 
 const _: () = assert!(size_of::<StatsCell>() == 64);
@@ -29,6 +30,8 @@ pub struct RuleStats {
     pub within_limit: u64,
     /// Hits a rule in shadow mode would have refused.
     pub shadow_mode: u64,
+    /// Keys of the rule that gave their slot up while they still counted.
+    pub evicted_keys: u64,
 }
 
 /// One call's hits against one limit.
@@ -95,6 +98,18 @@ impl StatsCell {
         }
     }
 
+    /// Adds a key that was evicted.
+    pub(crate) fn record_eviction(&self) {
+        // Relaxed: as in `record`.
+        self.evicted_keys.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Keys that were evicted.
+    pub(crate) fn evicted_keys(&self) -> u64 {
+        // Relaxed: as in `record`.
+        self.evicted_keys.load(Ordering::Relaxed)
+    }
+
     /// Starts over, for another rule.
     pub(crate) fn reset(&self) {
         // Relaxed: as in `record`; a hit that a reader of the old rules adds meanwhile may remain.
@@ -104,6 +119,7 @@ impl StatsCell {
             &self.over_limit,
             &self.near_limit,
             &self.shadow_mode,
+            &self.evicted_keys,
         ] {
             sum.store(0, Ordering::Relaxed);
         }
@@ -121,6 +137,7 @@ impl StatsCell {
             near_limit: self.near_limit.load(Ordering::Relaxed),
             within_limit: total_hits.saturating_sub(refused),
             shadow_mode: self.shadow_mode.load(Ordering::Relaxed),
+            evicted_keys: self.evicted_keys(),
         }
     }
 }
@@ -156,7 +173,7 @@ mod tests {
             over_limit: 2,
             near_limit: 2,
             within_limit: 10,
-            shadow_mode: 0,
+            ..RuleStats::default()
         };
         assert_eq!(record(&calls), expected);
     }

@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::ops::Range;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -77,6 +78,26 @@ impl Counter {
     /// Hits that count in that window, everywhere.
     pub const fn total(&self) -> u64 {
         self.local.saturating_add_signed(self.remote)
+    }
+}
+
+/// Keys that gave their slot up to another one while they still counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evictions {
+    /// Of rules that are published.
+    pub of_rules: u64,
+    /// Of limits that requests brought along.
+    pub of_requests: u64,
+    /// Of those that only peers had asked for.
+    pub of_peers: u64,
+}
+
+impl Evictions {
+    /// All of them.
+    pub const fn total(&self) -> u64 {
+        self.of_rules
+            .saturating_add(self.of_requests)
+            .saturating_add(self.of_peers)
     }
 }
 
@@ -227,7 +248,17 @@ impl RegionView {
         self.header(|header| &header.keys_claimed)
     }
 
-    /// Hits that found no free slot since the region was created.
+    /// Keys that were evicted while they still counted, since the region was created.
+    pub fn evictions(&self) -> Evictions {
+        let rules = self.stats.iter().map(StatsCell::evicted_keys);
+        Evictions {
+            of_rules: rules.fold(0, u64::saturating_add),
+            of_requests: self.header(|header| &header.evicted_request_keys),
+            of_peers: self.header(|header| &header.evicted_peer_keys),
+        }
+    }
+
+    /// Hits, or news of peers, that got no slot since the region was created.
     pub fn table_full(&self) -> u64 {
         self.header(|header| &header.table_full)
     }
@@ -281,7 +312,7 @@ impl RegionView {
                 window,
                 local,
                 remote,
-                label: labels::read(self.label_words(index), reading.life),
+                label: labels::read(self.label_words(index), reading.place.life),
                 rule_stats_index: reading.rule_stats_index(),
                 last_use_s: reading.last_use_s,
             })
@@ -290,8 +321,17 @@ impl RegionView {
 
     /// Every live slot with its place, in no order, as they are.
     pub fn readings(&self) -> impl Iterator<Item = (usize, SlotReading)> + '_ {
+        self.readings_in(0..self.slots.len())
+    }
+
+    /// The live ones among some slots.
+    pub fn readings_in(
+        &self,
+        slots: Range<usize>,
+    ) -> impl Iterator<Item = (usize, SlotReading)> + '_ {
         let table = self.table();
-        (0..self.slots.len()).filter_map(move |slot| Some((slot, table?.read(slot)?)))
+        let end = slots.end.min(self.slots.len());
+        (slots.start..end).filter_map(move |slot| Some((slot, table?.read(slot)?)))
     }
 
     /// What the key of a slot reads as in this life of the slot; `None` when that is lost or the key came
@@ -315,8 +355,7 @@ impl RegionView {
             return fill;
         };
         for reading in (0..self.slots.len()).filter_map(|index| table.read(index)) {
-            let current = reading.key.period.window_at(now_s).number();
-            if reading.local.within(current) > 0 || reading.remote_in(current) > 0 {
+            if reading.counts_at(now_s) {
                 fill.live += 1;
             } else {
                 fill.expired += 1;
@@ -344,7 +383,7 @@ impl RegionView {
 
     #[inline]
     pub(super) fn table(&self) -> Option<Table<'_>> {
-        Table::new(&self.slots)
+        Table::of_buckets(&self.slots, self.layout.buckets)
     }
 
     #[inline]

@@ -1,6 +1,7 @@
 //! Counting in a slot: the hot path.
 
-use super::words::{Count, Remote};
+use super::claimant::Claimant;
+use super::words::{Count, Remote, high_half, low_half};
 use super::{CountError, Counted, Gate, Key, Located, Open, Place, Table, Tally};
 use crate::clock::Clock;
 use crate::sync::{Ordering, Word};
@@ -25,8 +26,8 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     ///
     /// `now_s` is the request's one reading of `clock`; the clock itself is read again only when a slot
     /// is already in a later window, to tell a thread that slept from a clock that was set back. An
-    /// addend of 0 reads and claims no slot. `on_claim` is told the slot and life when the key gets a
-    /// slot, before the slot is live.
+    /// addend of 0 reads and claims no slot. `claimant` is told the slot and life when the key gets a
+    /// slot, before the slot is live, and which other key was evicted for it.
     ///
     /// # Errors
     /// [`CountError`]; nothing was counted then.
@@ -37,9 +38,9 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         addend: u64,
         now_s: u64,
         clock: &impl Clock,
-        on_claim: impl Fn(usize, super::words::Life),
+        claimant: impl Claimant,
     ) -> Result<Counted, CountError> {
-        self.count_if(key, addend, now_s, clock, &Open, on_claim)
+        self.count_if(key, addend, now_s, clock, &Open, claimant)
     }
 
     /// As [`Self::count`], if the gate admits the hits; else what is counted stays as it is, and a key
@@ -55,7 +56,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         now_s: u64,
         clock: &impl Clock,
         gate: &G,
-        on_claim: impl Fn(usize, super::words::Life),
+        claimant: impl Claimant,
     ) -> Result<Counted, CountError> {
         let mut found = self.find(key);
         for _ in 0..super::claim::ATTEMPTS_MAX {
@@ -65,7 +66,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                 None if !G::IS_OPEN && Self::nothing(key, now_s, gate).refused => {
                     return Ok(Self::nothing(key, now_s, gate));
                 }
-                None => self.claim(key, clock, &on_claim)?,
+                None => self.claim(key, clock, &claimant)?,
             };
             match self.add(key, located, addend, now_s, clock, gate) {
                 Added::Counted(counted) => return Ok(counted),
@@ -109,6 +110,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         gate: &G,
     ) -> Added {
         let slot = &self.slots[located.index];
+        let life = located.control.life();
         let mut window = key.period.window_at(now_s);
         for _ in 0..ATTEMPTS_MAX {
             // Acquire, pairs with COUNT and END: if the word is from a later life, the next load sees
@@ -119,37 +121,14 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                 return Added::Moved;
             }
             // From here on the swap below succeeds only if no other life began: a life begins by
-            // ending the word `found`, and the windows of a later life are later windows.
-            let before = match Count::from_word(found) {
-                Count::Ended(life) if life == located.control.life() => return Added::Moved,
-                Count::Ended(_) => 0,
-                Count::Hits {
-                    window: counted,
-                    count,
-                } if counted == window.number() => count,
-                Count::Hits {
-                    window: counted, ..
-                } if counted > window.number() => {
-                    // Did this thread sleep, or was the clock set back? Only a reading made after the
-                    // word was loaded can tell.
-                    window = key.period.window_at(clock.now_s());
-                    if window.number() >= counted {
-                        continue;
-                    }
-                    // Windows follow the clock: counting starts over in the window it shows now.
-                    0
-                }
-                Count::Hits {
-                    window: counted, ..
-                } => {
-                    if addend > 0 && counted + 1 == window.number() {
-                        match self.keep_previous(located, found, window) {
-                            Ok(true) => {}
-                            Ok(false) => continue,
-                            Err(Moved) => return Added::Moved,
-                        }
-                    }
-                    0
+            // ending the word `found`, and no word of another life is equal to it.
+            let before = if high_half(found) == life.over(window.number()) {
+                low_half(found)
+            } else {
+                match self.begin(key, located, addend, found, &mut window, clock) {
+                    Ok(true) => 0,
+                    Ok(false) => continue,
+                    Err(Moved) => return Added::Moved,
                 }
             };
             let mut previous = 0;
@@ -169,7 +148,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                     window: window.number(),
                     count,
                 }
-                .word();
+                .word(life);
                 // COUNT. Release: whoever reads the count sees what made the slot this life's. SeqCst
                 // besides: the dirty bit is looked at after it (see `dirty`).
                 if slot
@@ -186,16 +165,47 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                 window,
                 before: u64::from(before),
                 after,
-                remote: Remote::hits_within(remote, window.number()),
+                remote: Remote::hits_within(remote, window.number(), life),
                 previous,
                 refused,
                 slot: Some(Place {
                     index: located.index,
-                    life: located.control.life(),
+                    life,
                 }),
             });
         }
         Added::Contended
+    }
+
+    /// Gets ready to count the first hits of a window in a slot whose local word is `found`: in `window`, or
+    /// in the one that the clock shows when the slot is ahead of it. `Ok(false)`: look again.
+    fn begin(
+        &self,
+        key: &Key,
+        located: Located,
+        addend: u64,
+        found: u64,
+        window: &mut Window,
+        clock: &impl Clock,
+    ) -> Result<bool, Moved> {
+        match Count::from_word(found, located.control.life()) {
+            Count::Ended => Err(Moved),
+            Count::Hits {
+                window: counted, ..
+            } if counted > window.number() => {
+                // Did this thread sleep, or was the clock set back? Only a reading made after the
+                // word was loaded can tell.
+                *window = key.period.window_at(clock.now_s());
+                // If set back, windows follow the clock: counting starts over in the window it shows now.
+                Ok(window.number() < counted)
+            }
+            Count::Hits {
+                window: counted, ..
+            } if addend > 0 && counted + 1 == window.number() => {
+                self.keep_previous(located, found, *window)
+            }
+            Count::Hits { .. } => Ok(true),
+        }
     }
 
     /// What is counted for the key of a slot whose local word is `found`, with `before` hits in `window`.
@@ -204,10 +214,12 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     /// earlier one; then `found` is out of date, and whoever adds by it starts over.
     fn tally(&self, located: Located, found: u64, window: Window, before: u32) -> Tally {
         let slot = &self.slots[located.index];
-        let within = |word: u64, number: u32| u64::from(Count::from_word(word).within(number));
+        let life = located.control.life();
+        let within =
+            |word: u64, number: u32| u64::from(Count::from_word(word, life).within(number));
         let with_remote = |local: u64, number: u32| {
             let remote = slot.remote(number).load(Ordering::Relaxed);
-            local.saturating_add_signed(Remote::hits_within(remote, number))
+            local.saturating_add_signed(Remote::hits_within(remote, number, life))
         };
         let mut previous = 0;
         if let Some(ended) = window.number().checked_sub(1) {
@@ -222,7 +234,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             previous,
             slot: Some(Place {
                 index: located.index,
-                life: located.control.life(),
+                life,
             }),
         }
     }
@@ -236,10 +248,11 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         window: Window,
     ) -> Result<bool, Moved> {
         let slot = &self.slots[located.index];
+        let life = located.control.life();
         let Count::Hits {
             window: ended,
             count,
-        } = Count::from_word(found)
+        } = Count::from_word(found, life)
         else {
             return Ok(true);
         };
@@ -257,7 +270,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             if let Count::Hits {
                 window: kept_window,
                 count: kept_count,
-            } = Count::from_word(kept)
+            } = Count::from_word(kept, life)
                 && kept_window == ended
                 && kept_count >= count
             {
@@ -266,7 +279,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             if let Count::Hits {
                 window: kept_window,
                 ..
-            } = Count::from_word(kept)
+            } = Count::from_word(kept, life)
                 && kept_window > ended
                 && kept_window < window.number()
             {

@@ -10,6 +10,9 @@
 //!   fails and is tried again (I1).
 //! * A slot is taken from an expired key by first *ending* its local word: from then on no hit can be
 //!   added for the old key, and one that was added before makes the ending fail (I1).
+//! * When every slot counts, the key that is lost with the least harm is *evicted* in the same way. Words
+//!   of different lives of a slot are never equal, so a thread that slept over it adds nothing to its
+//!   successor (I1).
 //! * A key claims a slot tentatively, then looks through all the slots it may live in for another
 //!   claim of the same key, and only then makes its own live. Of two claims the one earlier in the
 //!   key's search order wins, and whoever sees it helps it (I2).
@@ -17,21 +20,25 @@
 //!   wants the same key or taken over by one that wants the slot (I3, I4).
 
 mod claim;
+mod claimant;
 mod count;
 pub mod dirty;
 mod gate;
 mod probe;
 mod remote;
 mod slot;
+mod usage;
 pub mod words;
 
 use crate::fingerprint::Fingerprint;
 use crate::sync::{AtomicWord, Ordering, Word};
 use crate::window::{Period, Window};
+pub use claimant::Claimant;
 pub use gate::{Gate, Open, Tally};
-use probe::Probe;
+use probe::Bucket;
 pub use remote::{Beside, Put};
 pub use slot::Slot;
+pub use usage::{NO_RULE, Share, Source, Usage};
 use words::{Control, Count, Life, Remote, State};
 
 /// Slots in a bucket; a key may live in two buckets.
@@ -91,8 +98,8 @@ pub struct Place {
 /// Why a hit could not be counted. Nothing was added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CountError {
-    /// Every slot the key may live in holds another key with a live window.
-    #[error("no free slot for a new key: the region holds as many live keys as it can here")]
+    /// Every slot the key may live in holds another key that does not give it up.
+    #[error("no slot for a new key: all of them hold keys that are worth more")]
     Full,
     /// Others changed the slot again and again in between. Each time somebody else got further, so
     /// this is either a very hot key on very many threads, or a process that writes garbage.
@@ -105,8 +112,8 @@ pub enum CountError {
 pub struct SlotReading {
     /// Whose slot it is.
     pub key: Key,
-    /// The life the reading belongs to.
-    pub life: Life,
+    /// Which slot it was, in which of its lives.
+    pub place: Place,
     /// This host's newest window and its count.
     pub local: Count,
     /// This host's window before that.
@@ -133,7 +140,7 @@ impl SlotReading {
                 window: found,
                 hits,
             } if found == window => Some(hits),
-            Remote::Hits { .. } | Remote::Ended(_) => None,
+            Remote::Hits { .. } | Remote::Ended => None,
         }
     }
 
@@ -155,9 +162,15 @@ impl SlotReading {
         u64::from(self.local_in(window)).saturating_add_signed(self.remote_in(window))
     }
 
+    /// Whether anything counts in the key's window at a time.
+    pub fn counts_at(&self, now_s: u64) -> bool {
+        let current = self.key.period.window_at(now_s).number();
+        self.local.within(current) > 0 || self.remote_in(current) > 0
+    }
+
     /// Statistics index of the rule that decided last; `None` when the request brought its own limit.
     pub fn rule_stats_index(&self) -> Option<u32> {
-        (self.rule != crate::decision::NO_RULE).then_some(self.rule)
+        (self.rule != NO_RULE).then_some(self.rule)
     }
 }
 
@@ -190,10 +203,28 @@ impl<'r, W: Word, const BUCKET: usize> Table<'r, W, BUCKET> {
         (slots.len().is_multiple_of(BUCKET) && buckets >= 2).then_some(Self { slots, buckets })
     }
 
+    /// The same of slots whose buckets are known: at least two.
+    #[inline]
+    pub(crate) fn of_buckets(slots: &'r [Slot<W>], buckets: u32) -> Option<Self> {
+        (slots.len() == buckets as usize * BUCKET).then_some(Self { slots, buckets })
+    }
+
     /// Finds the live slot of a key. Touches at most two buckets.
     #[inline]
     fn find(&self, key: &Key) -> Option<Located> {
-        for index in Probe::<BUCKET>::new(key.fingerprint, self.buckets) {
+        self.find_in(key, Bucket::first(key.fingerprint, self.buckets))
+            .or_else(|| self.find_in_second(key))
+    }
+
+    /// Few keys are there.
+    #[inline(never)]
+    fn find_in_second(&self, key: &Key) -> Option<Located> {
+        self.find_in(key, Bucket::second(key.fingerprint, self.buckets))
+    }
+
+    #[inline(always)]
+    fn find_in(&self, key: &Key, bucket: Bucket<BUCKET>) -> Option<Located> {
+        for index in bucket.slots() {
             let slot = &self.slots[index];
             // Acquire, pairs with PROMOTE: whoever sees the slot live sees its identity.
             let control = Control::from_word(slot.control.load(Ordering::Acquire));
@@ -233,20 +264,20 @@ impl<'r, W: Word, const BUCKET: usize> Table<'r, W, BUCKET> {
         // Acquire each, so that the second look at the control word comes after them.
         let identity = slot.identity.load(Ordering::Acquire);
         let shape = slot.shape.load(Ordering::Acquire);
-        // SeqCst, pairs with COUNT: see `dirty`.
-        let local = Count::from_word(slot.local.load(Ordering::SeqCst));
-        let previous = Count::from_word(slot.previous.load(Ordering::Acquire));
-        let remote = [
-            Remote::from_word(slot.remote[0].load(Ordering::Acquire), 0),
-            Remote::from_word(slot.remote[1].load(Ordering::Acquire), 1),
-        ];
-        let usage = slot.usage.load(Ordering::Acquire);
         let life = control.life();
+        // SeqCst, pairs with COUNT: see `dirty`.
+        let local = Count::from_word(slot.local.load(Ordering::SeqCst), life);
+        let previous = Count::from_word(slot.previous.load(Ordering::Acquire), life);
+        let remote = [
+            Remote::from_word(slot.remote[0].load(Ordering::Acquire), 0, life),
+            Remote::from_word(slot.remote[1].load(Ordering::Acquire), 1, life),
+        ];
+        let usage = Usage::from_word(slot.usage.load(Ordering::Acquire));
         let same_life = words::life_of(identity) == life && words::life_of(shape) == life;
         if !same_life || slot.control.load(Ordering::Relaxed) != control.word() {
             return None;
         }
-        if local == Count::Ended(life) {
+        if local == Count::Ended {
             return None;
         }
         Some(SlotReading {
@@ -254,12 +285,12 @@ impl<'r, W: Word, const BUCKET: usize> Table<'r, W, BUCKET> {
                 fingerprint: words::fingerprint(control, identity, shape),
                 period: words::period_of(shape)?,
             },
-            life,
+            place: Place { index, life },
             local,
             previous,
             remote,
-            rule: words::high_half(usage),
-            last_use_s: words::low_half(usage),
+            rule: usage.source.stats_index(),
+            last_use_s: usage.last_use_s,
         })
     }
 
@@ -283,16 +314,32 @@ impl<'r, W: Word, const BUCKET: usize> Table<'r, W, BUCKET> {
         self.slots.len()
     }
 
-    /// Notes which rule decided and when; two writes a second at most, for people to look at.
+    /// Notes what the last hits of a key say about its use; a few writes a second at most.
     #[inline]
-    pub fn note_usage(&self, index: usize, rule: u32, now_s: u64) {
+    pub fn note_usage(&self, index: usize, usage: Usage) {
         let Some(slot) = self.slots.get(index) else {
             return;
         };
-        let usage = (u64::from(rule) << 32) | (now_s & u64::from(u32::MAX));
-        // Relaxed: advisory, orders nothing.
-        if slot.usage.load(Ordering::Relaxed) != usage {
-            slot.usage.store(usage, Ordering::Relaxed);
+        // Relaxed all: advisory, orders nothing.
+        let found = slot.usage.load(Ordering::Relaxed);
+        if !usage.is_noted_in(found) {
+            self.note_new_usage(slot, found, usage.after(found));
         }
+    }
+
+    #[inline(never)]
+    fn note_new_usage(&self, slot: &Slot<W>, found: u64, usage: Usage) {
+        let found = Usage::from_word(found);
+        // Hits under a limit of a request do not make the key of a rule one that is given up first.
+        let kept = if usage.source == Source::REQUEST && found.source.is_rule() {
+            Usage {
+                last_use_s: usage.last_use_s,
+                since_ms: usage.since_ms,
+                ..found
+            }
+        } else {
+            usage
+        };
+        slot.usage.store(kept.word(), Ordering::Relaxed);
     }
 }

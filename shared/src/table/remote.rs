@@ -1,7 +1,9 @@
 //! What peers counted, and what was forgiven: the daemon writes it beside this host's own count.
 
+use super::claimant::Claimant;
 use super::count::{ATTEMPTS_MAX, Moved};
-use super::words::{Count, Life, Remote};
+use super::usage::{Source, Usage};
+use super::words::{Count, Remote};
 use super::{CountError, Key, Located, Table};
 use crate::clock::Clock;
 use crate::sync::{Ordering, Word};
@@ -59,7 +61,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         hits: i64,
         put: Put,
         clock: &impl Clock,
-        on_claim: impl Fn(usize, Life),
+        claimant: impl Claimant,
     ) -> Result<(), CountError> {
         let mut found = self.find(key);
         for _ in 0..super::claim::ATTEMPTS_MAX {
@@ -67,7 +69,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                 Some(located) => located,
                 // Nothing to say to the first hit here.
                 None if hits <= 0 => return Ok(()),
-                None => self.claim(key, clock, &on_claim)?,
+                None => self.claim(key, clock, &claimant)?,
             };
             // A slot whose life is over: the key needs another.
             if let Ok(result) = self.replace(key, located, (window, hits), put, clock) {
@@ -92,6 +94,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             window: window.number(),
             hits,
         };
+        let life = located.control.life();
         for _ in 0..ATTEMPTS_MAX {
             if !self.keep_alive(key, located, clock)? {
                 continue;
@@ -106,7 +109,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                 .window_at(clock.now_s())
                 .number()
                 .saturating_add(1);
-            let is_kept = match Remote::from_word(found, window.number()) {
+            let is_kept = match Remote::from_word(found, window.number(), life) {
                 Remote::Hits {
                     window: there,
                     hits: known,
@@ -115,20 +118,32 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                     Put::Set => known == hits,
                 },
                 Remote::Hits { window: there, .. } => there > window.number() && there <= newest,
-                Remote::Ended(_) => false,
+                Remote::Ended => false,
             };
             if is_kept {
                 return Ok(Ok(()));
             }
             // Release: pairs with the acquire above.
             if word
-                .compare_exchange(found, new.word(), Ordering::Release, Ordering::Relaxed)
+                .compare_exchange(found, new.word(life), Ordering::Release, Ordering::Relaxed)
                 .is_ok()
             {
+                self.note_news(located.index, clock.now_ms());
                 return Ok(Ok(()));
             }
         }
         Ok(Err(CountError::Contended))
+    }
+
+    /// Notes that peers counted, of a key that nobody has asked for here.
+    fn note_news(&self, index: usize, now_ms: u64) {
+        let usage = &self.slots[index].usage;
+        // Relaxed: advisory, as in `note_usage`.
+        let found = usage.load(Ordering::Relaxed);
+        if Usage::from_word(found).source == Source::PEERS {
+            let news = Usage::begin(Source::PEERS, now_ms).after(found);
+            usage.store(news.word(), Ordering::Relaxed);
+        }
     }
 
     /// Makes sure that nobody takes the slot for an expired one from here on. `Ok(false)`: somebody
@@ -144,9 +159,10 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         if slot.control.load(Ordering::Relaxed) != located.control.word() {
             return Err(Moved);
         }
+        let life = located.control.life();
         let current = key.period.window_at(clock.now_s()).number();
-        match Count::from_word(found) {
-            Count::Ended(life) if life == located.control.life() => return Err(Moved),
+        match Count::from_word(found, life) {
+            Count::Ended => return Err(Moved),
             // Good for this window and the next.
             Count::Hits { window, .. } if window == current || window == current + 1 => {
                 return Ok(true);
@@ -157,7 +173,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
                     return Ok(false);
                 }
             }
-            Count::Ended(_) | Count::Hits { .. } => {}
+            Count::Hits { .. } => {}
         }
         let start = Count::Hits {
             window: current,
@@ -166,7 +182,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         // COUNT, with no hits. If the slot was ended since it was looked at, this fails.
         Ok(slot
             .local
-            .compare_exchange(found, start.word(), Ordering::SeqCst, Ordering::Relaxed)
+            .compare_exchange(found, start.word(life), Ordering::SeqCst, Ordering::Relaxed)
             .is_ok())
     }
 }

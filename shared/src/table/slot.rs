@@ -19,8 +19,8 @@ pub struct Slot<W = AtomicWord> {
     /// What peers counted, less what was forgiven: [`super::words::Remote`]; window `n` uses word `n % 2`.
     /// The daemon alone writes these.
     pub(super) remote: [W; 2],
-    /// Statistics index of the rule that decided last (high 32 bits) and when, in Unix seconds (low).
-    /// For people to look at; no decision depends on it.
+    /// Who asked for the key last, when, and how much of the limit was used: [`super::usage::Usage`].
+    /// Advisory; no decision depends on it.
     pub(super) usage: W,
 }
 

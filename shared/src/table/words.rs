@@ -3,9 +3,9 @@
 use crate::fingerprint::Fingerprint;
 use crate::window::Period;
 
-/// Bits of a slot's life number. It wraps after 16,384 claims of a slot; a claim that counted holds it
-/// for two windows at least, so a thread would have to sleep for hours between two instructions to
-/// meet the same number again.
+/// Bits of a slot's life number. It wraps after 16,384 claims of a slot: a thread would have to sleep
+/// between two instructions while the slot changes hands that often within one window to meet a word
+/// of its key's life again.
 const LIFE_BITS: u32 = 14;
 const LIFE_MASK: u64 = (1 << LIFE_BITS) - 1;
 
@@ -23,6 +23,15 @@ impl Life {
     /// The number itself, below 2^14.
     pub const fn number(self) -> u64 {
         self.0
+    }
+
+    /// A window's number with this life's laid over its top bits, and back.
+    ///
+    /// Two lives of a slot never share a word for that reason: windows that are equal in their lower 18
+    /// bits are one window, or 2^18 windows apart.
+    #[inline]
+    pub const fn over(self, window: u32) -> u32 {
+        window ^ (low_half(self.0) << (u32::BITS - LIFE_BITS))
     }
 }
 
@@ -138,8 +147,11 @@ pub const fn fingerprint(control: Control, identity: u64, shape: u64) -> Fingerp
     }
 }
 
-/// A count word: window number (high 32 bits), count (low 32), so that no count can be read or bumped
-/// under the wrong window.
+/// A count word: window number (high 32 bits) with the life's number laid over its top bits
+/// ([`Life::over`]), count (low 32). So no count can be read or bumped under the wrong window, nor by a
+/// thread that took the slot for another key's.
+///
+/// It reads as what it says only by the life that wrote it; by another one as a window far away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Count {
     /// Hits in a window. The count saturates at `u32::MAX`.
@@ -149,18 +161,20 @@ pub enum Count {
         /// Hits in it.
         count: u32,
     },
-    /// The slot's life with this number is over: no hit may be added under it any more.
-    Ended(Life),
+    /// The slot's life is over: no hit may be added under it any more.
+    Ended,
 }
 
 impl Count {
+    /// The number of no window: it ends after the year 2106.
     const ENDED_WINDOW: u32 = u32::MAX;
 
-    /// Reads a count word; every bit pattern is one.
-    pub const fn from_word(word: u64) -> Self {
-        let window = (word >> 32) as u32;
+    /// Reads a count word by a life; every bit pattern is one.
+    #[inline]
+    pub const fn from_word(word: u64, life: Life) -> Self {
+        let window = life.over(high_half(word));
         if window == Self::ENDED_WINDOW {
-            Self::Ended(Life(word & LIFE_MASK))
+            Self::Ended
         } else {
             Self::Hits {
                 window,
@@ -169,12 +183,14 @@ impl Count {
         }
     }
 
-    /// The word to store.
-    pub const fn word(self) -> u64 {
-        match self {
-            Self::Hits { window, count } => ((window as u64) << 32) | count as u64,
-            Self::Ended(life) => ((Self::ENDED_WINDOW as u64) << 32) | life.0,
-        }
+    /// The word to store in a life.
+    #[inline]
+    pub const fn word(self, life: Life) -> u64 {
+        let (window, count) = match self {
+            Self::Hits { window, count } => (window, count),
+            Self::Ended => (Self::ENDED_WINDOW, 0),
+        };
+        ((life.over(window) as u64) << 32) | count as u64
     }
 
     /// The count if the word is for this window, otherwise 0.
@@ -184,7 +200,7 @@ impl Count {
                 window: found,
                 count,
             } if found == window => count,
-            Self::Hits { .. } | Self::Ended(_) => 0,
+            Self::Hits { .. } | Self::Ended => 0,
         }
     }
 }
@@ -202,15 +218,15 @@ pub enum Remote {
         /// Hits that count there beside this host's own.
         hits: i64,
     },
-    /// Nothing: the slot has gone to a new key, in its life with this number.
-    Ended(Life),
+    /// Nothing yet in this life.
+    Ended,
 }
 
 impl Remote {
-    /// Reads the remote word for even (0) or odd (1) windows; every bit pattern is one.
-    pub const fn from_word(word: u64, parity: u32) -> Self {
-        match Count::from_word(word) {
-            Count::Ended(life) => Self::Ended(life),
+    /// Reads the remote word for even (0) or odd (1) windows by a life; every bit pattern is one.
+    pub const fn from_word(word: u64, parity: u32, life: Life) -> Self {
+        match Count::from_word(word, life) {
+            Count::Ended => Self::Ended,
             Count::Hits { window, count } if window & 1 == parity & 1 => Self::Hits {
                 window,
                 hits: count as i64,
@@ -222,15 +238,15 @@ impl Remote {
         }
     }
 
-    /// The word to store. Hits out of range are stored as the nearest number that is in it.
-    pub fn word(self) -> u64 {
+    /// The word to store in a life. Hits out of range are stored as the nearest number that is in it.
+    pub fn word(self, life: Life) -> u64 {
         match self {
-            Self::Ended(life) => Count::Ended(life).word(),
+            Self::Ended => Count::Ended.word(life),
             Self::Hits { window, hits } => Count::Hits {
                 window: if hits < 0 { window ^ 1 } else { window },
                 count: u32::try_from(hits.unsigned_abs()).unwrap_or(u32::MAX),
             }
-            .word(),
+            .word(life),
         }
     }
 
@@ -241,18 +257,18 @@ impl Remote {
                 window: found,
                 hits,
             } if found == window => hits,
-            Self::Hits { .. } | Self::Ended(_) => 0,
+            Self::Hits { .. } | Self::Ended => 0,
         }
     }
 
     /// The hits in this window by the remote word that such windows have, in as few steps as that takes.
     #[inline]
-    pub const fn hits_within(word: u64, window: u32) -> i64 {
+    pub const fn hits_within(word: u64, window: u32, life: Life) -> i64 {
         let hits = low_half(word) as i64;
-        match high_half(word) {
-            Count::ENDED_WINDOW => 0,
-            found if found == window => hits,
-            found if found == window ^ 1 => -hits,
+        // Zero in this window, one with a minus sign; `ENDED_WINDOW` is no window that anybody asks for.
+        match high_half(word) ^ life.over(window) {
+            0 => hits,
+            1 => -hits,
             _ => 0,
         }
     }
@@ -297,9 +313,24 @@ mod tests {
         }
 
         #[test]
-        fn any_word_reads_as_a_count_and_packs_back(word: u64) {
-            let count = Count::from_word(word);
-            prop_assert_eq!(Count::from_word(count.word()), count);
+        fn any_word_reads_as_a_count_and_packs_back(word: u64, number: u64) {
+            let life = life(number);
+            let count = Count::from_word(word, life);
+            prop_assert_eq!(Count::from_word(count.word(life), life), count);
+        }
+
+        #[test]
+        fn no_two_lives_share_a_word_within_a_window_or_the_next(
+            window in 0..u32::MAX - 1,
+            count: u32,
+            number: u64,
+            later in 1..1_u64 << LIFE_BITS,
+        ) {
+            let (this, that) = (life(number), life(number + later));
+            let hits = |window| Count::Hits { window, count };
+            for other in [hits(window), hits(window + 1), Count::Ended] {
+                prop_assert_ne!(hits(window).word(this), other.word(that));
+            }
         }
 
         #[test]
@@ -307,22 +338,25 @@ mod tests {
             window in 2..u32::MAX - 4,
             hits in -i64::from(u32::MAX)..=i64::from(u32::MAX),
             far: u32,
+            number: u64,
         ) {
+            let life = life(number);
             let remote = Remote::Hits { window, hits };
-            let word = remote.word();
-            prop_assert_eq!(Remote::from_word(word, window & 1), remote);
+            let word = remote.word(life);
+            prop_assert_eq!(Remote::from_word(word, window & 1, life), remote);
             for number in [window - 2, window, window + 2, far ^ (far & 1) ^ (window & 1)] {
                 let expected = if number == window { hits } else { 0 };
                 prop_assert_eq!(remote.within(number), expected);
-                prop_assert_eq!(Remote::hits_within(word, number), expected);
+                prop_assert_eq!(Remote::hits_within(word, number, life), expected);
             }
         }
 
         #[test]
-        fn any_word_reads_as_a_remote_word_the_same_both_ways(word: u64, near in 0..4_u32) {
-            let window = high_half(word) ^ near;
-            let read = Remote::from_word(word, window & 1);
-            prop_assert_eq!(Remote::hits_within(word, window), read.within(window));
+        fn any_word_reads_as_a_remote_word_the_same_both_ways(word: u64, near in 0..4_u32, number: u64) {
+            let life = life(number);
+            let window = life.over(high_half(word)) ^ near;
+            let read = Remote::from_word(word, window & 1, life);
+            prop_assert_eq!(Remote::hits_within(word, window, life), read.within(window));
         }
 
         #[test]

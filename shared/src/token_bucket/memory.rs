@@ -46,7 +46,7 @@ impl Memory {
             Mark::Offset(fraction << exponent)
         };
         Self {
-            window: words::high_half(word) ^ mark_of(life),
+            window: life.over(words::high_half(word)),
             mark,
         }
     }
@@ -68,13 +68,8 @@ impl Memory {
                 (u64::from(exponent) << FRACTION_BITS) | fraction.min(FRACTION_MAX)
             }
         };
-        (u64::from(self.window ^ mark_of(life)) << 32) | low
+        (u64::from(life.over(self.window)) << 32) | low
     }
-}
-
-fn mark_of(life: Life) -> u32 {
-    // 14 bits, at the top of 32.
-    words::low_half(life.number()) << 18
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::region::{Forgiven, Note};
 use hivemind_shared::table::words::{Control, Count, Remote};
-use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
+use hivemind_shared::table::{Beside, CountError, Key, Place, SlotReading};
 use hivemind_shared::window::{Period, Unit, Window};
 
 use crate::counters::Counters;
@@ -117,7 +117,10 @@ impl Fake {
                 period: Period::from_code(place.0).unwrap(),
                 fingerprint: place.1,
             },
-            life: Control::from_word(0).life(),
+            place: Place {
+                index: 0,
+                life: Control::from_word(0).life(),
+            },
             local: hits(slot.local),
             previous: hits(slot.previous),
             remote: slot

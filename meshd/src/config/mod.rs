@@ -190,6 +190,8 @@ pub struct RateLimiting {
     pub config_path: PathBuf,
     /// Whether several files, or resources of the management server, may hold rules of one domain.
     pub merge_domain_config: bool,
+    /// Whether a limit that a request brings along takes the place of the configured one.
+    pub request_limits: bool,
     /// Whether requests that are over their limits pass all the same.
     pub shadow_mode: bool,
     /// Whether every descriptor is a quota: a request is refused only when all of its are used up.
@@ -312,6 +314,7 @@ impl Config {
                 reset_header: "RateLimit-Reset".to_owned(),
                 response_dynamic_metadata: false,
                 require_initial_config: true,
+                request_limits: true,
             },
             xds: Xds::default(),
             metrics: Metrics::default(),

@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 81] = [
+pub static KEYS: [Key; 82] = [
     key!(
         node.name,
         "NAME",
@@ -224,6 +224,11 @@ pub static KEYS: [Key; 81] = [
         rate_limiting.merge_domain_config,
         "BOOLEAN",
         "Whether several files may hold rules of one domain"
+    ),
+    key!(
+        rate_limiting.request_limits,
+        "BOOLEAN",
+        "Whether a limit that a request brings along takes the place of the configured one"
     ),
     key!(
         rate_limiting.shadow_mode,

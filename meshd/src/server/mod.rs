@@ -30,5 +30,5 @@ pub mod web_guard;
 pub mod workers;
 
 pub use self::grpc::Services;
-pub use self::rate_limit::{Decider, Extras, RateLimit, RateLimitError};
+pub use self::rate_limit::{Decider, RateLimit, RateLimitError, ServiceSettings};
 pub use self::reflection::Reflection;

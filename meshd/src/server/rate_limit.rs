@@ -23,6 +23,9 @@ use super::dynamic_metadata;
 use super::response_headers::HeaderNames;
 use crate::config::RateLimiting;
 
+/// Descriptors of one call that may bring a limit of their own. Each makes a counter that nobody has configured.
+const REQUEST_LIMITS_MAX: usize = 100;
+
 /// Descriptors and entries of one call that are kept without allocating; more is merely slower.
 const DESCRIPTORS_INLINE: usize = 8;
 const ENTRIES_INLINE: usize = 16;
@@ -57,6 +60,11 @@ pub enum RateLimitError {
     /// The caller's fault. Nothing was counted.
     #[error("rate limit descriptor list must not be empty")]
     EmptyDescriptorList,
+    /// The caller's fault. Nothing was counted.
+    #[error(
+        "no more than {REQUEST_LIMITS_MAX} descriptors of a call may bring a limit of their own"
+    )]
+    TooManyRequestLimits,
     /// There are no rules yet; the caller's failure mode has to decide. Nothing was counted.
     #[error("no rate limit configuration loaded")]
     NoRules,
@@ -79,6 +87,7 @@ impl RateLimitError {
         match self {
             Self::EmptyDomain => Outcome::EmptyDomain,
             Self::EmptyDescriptorList => Outcome::EmptyDescriptorList,
+            Self::TooManyRequestLimits => Outcome::TooManyRequestLimits,
             Self::NoRules | Self::Undecided(DecideError::NoRules(_)) => Outcome::NoRules,
             Self::Undecided(DecideError::Uncounted(CountError::Full)) => Outcome::RegionFull,
             Self::Undecided(DecideError::Uncounted(CountError::Contended)) => Outcome::Contended,
@@ -93,8 +102,8 @@ impl From<RateLimitError> for tonic::Status {
     }
 }
 
-impl Extras {
-    /// Those that the settings ask for.
+impl ServiceSettings {
+    /// Those that are configured.
     pub fn of(settings: &RateLimiting) -> Self {
         let names = || HeaderNames {
             limit: settings.limit_header.clone(),
@@ -102,8 +111,11 @@ impl Extras {
             reset: settings.reset_header.clone(),
         };
         Self {
-            headers: settings.response_headers.then(names),
-            metadata: settings.response_dynamic_metadata,
+            extras: Extras {
+                headers: settings.response_headers.then(names),
+                metadata: settings.response_dynamic_metadata,
+            },
+            request_limits: settings.request_limits,
         }
     }
 }
@@ -116,25 +128,34 @@ pub struct RateLimit(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     decider: Decider,
-    extras: Arc<Extras>,
+    settings: Arc<ServiceSettings>,
     counts: Arc<CallCounts>,
+}
+
+/// How calls are answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceSettings {
+    /// What answers carry besides the statuses.
+    extras: Extras,
+    /// Whether a limit that a descriptor brings along takes the place of the configured one.
+    request_limits: bool,
 }
 
 /// What answers carry besides the statuses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Extras {
+struct Extras {
     /// Response headers, under these names.
-    pub headers: Option<HeaderNames>,
+    headers: Option<HeaderNames>,
     /// Whether there is dynamic metadata.
-    pub metadata: bool,
+    metadata: bool,
 }
 
 impl RateLimit {
     /// A service that decides by `decider` and says in `counts` what became of its calls.
-    pub fn new(decider: Decider, extras: Arc<Extras>, counts: Arc<CallCounts>) -> Self {
+    pub fn new(decider: Decider, settings: Arc<ServiceSettings>, counts: Arc<CallCounts>) -> Self {
         Self(Arc::new(Parts {
             decider,
-            extras,
+            settings,
             counts,
         }))
     }
@@ -166,6 +187,11 @@ impl RateLimit {
         if request.descriptors.is_empty() {
             return Err(RateLimitError::EmptyDescriptorList);
         }
+        let request_limits = self.0.settings.request_limits;
+        let brought = request.descriptors.iter().filter(|it| it.limit.is_some());
+        if request_limits && brought.count() > REQUEST_LIMITS_MAX {
+            return Err(RateLimitError::TooManyRequestLimits);
+        }
         let entries: SmallVec<[Entry<'_>; ENTRIES_INLINE]> = request
             .descriptors
             .iter()
@@ -182,7 +208,11 @@ impl RateLimit {
                 Descriptor {
                     entries: own,
                     hits_addend: descriptor.hits_addend,
-                    limit: descriptor.limit.as_ref().and_then(limit_override),
+                    limit: descriptor
+                        .limit
+                        .as_ref()
+                        .filter(|_| request_limits)
+                        .and_then(limit_override),
                 }
             })
             .collect();
@@ -193,7 +223,7 @@ impl RateLimit {
             limiter.decide(domain, &descriptors, request.hits_addend, decision)?;
             self.note(request, decision);
             let mut response = response(decision);
-            if *self.0.extras != Extras::default() {
+            if self.0.settings.extras != Extras::default() {
                 self.add_extras(request, decision, &mut response);
             }
             Ok(response)
@@ -231,10 +261,10 @@ impl RateLimit {
         decision: &Decision,
         response: &mut RateLimitResponse,
     ) {
-        if let Some(names) = &self.0.extras.headers {
+        if let Some(names) = &self.0.settings.extras.headers {
             response.response_headers_to_add = names.describe(decision);
         }
-        if self.0.extras.metadata {
+        if self.0.settings.extras.metadata {
             response.dynamic_metadata = Some(dynamic_metadata::describe(request, decision));
         }
     }

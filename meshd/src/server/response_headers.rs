@@ -6,7 +6,7 @@ use hivemind_shared::decision::{AppliedLimit, Code, Decision, Status};
 
 /// The names they have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderNames {
+pub(super) struct HeaderNames {
     /// Of the header with the number of hits allowed.
     pub limit: String,
     /// Of the one with the hits left.

@@ -209,7 +209,7 @@ mod tests {
     use tonic_health::server::{HealthReporter, HealthService};
 
     use super::super::connections::{Connections, Limits, PortName};
-    use super::super::{Decider, Extras, RateLimit};
+    use super::super::{Decider, RateLimit, ServiceSettings};
     use super::*;
     use crate::config::Config;
     use crate::panics::die_with;
@@ -222,10 +222,10 @@ mod tests {
         };
         let region = Region::anonymous(&options).unwrap();
         let limiter = Limiter::new(Arc::clone(region.region()), CoarseClock);
-        let extras = Arc::new(Extras::of(&config.rate_limiting));
+        let settings = Arc::new(ServiceSettings::of(&config.rate_limiting));
         let health = HealthService::from_health_reporter(HealthReporter::new());
         let counts = Arc::default();
-        let rate_limit = RateLimit::new(Decider::new(limiter), extras, counts);
+        let rate_limit = RateLimit::new(Decider::new(limiter), settings, counts);
         Services::new(rate_limit, health, None)
     }
 

@@ -36,7 +36,8 @@ use crate::server::reset::Resets;
 use crate::server::web_guard::WebGuard;
 use crate::server::workers::Workers;
 use crate::server::{
-    Extras, RateLimit, Reflection, Services, admin, grpc_health, http, http_port, readiness,
+    RateLimit, Reflection, ServiceSettings, Services, admin, grpc_health, http, http_port,
+    readiness,
 };
 use crate::shutdown::{OsSignals, Phase, Request, StopSwitch};
 use crate::sockets::Sockets;
@@ -64,13 +65,13 @@ pub(crate) fn serve(
     let server = &loaded.config.server;
     let stop = StopSwitch::new();
     let reporter = HealthReporter::new();
-    let extras = Arc::new(Extras::of(&loaded.config.rate_limiting));
+    let service = Arc::new(ServiceSettings::of(&loaded.config.rate_limiting));
     let reflection = server.reflection.then(reflection).flatten();
     let calls = Arc::new(Calls::of_workers(worker_count(server.workers)));
     let services = |counts: &Arc<CallCounts>| {
         let health = HealthService::from_health_reporter(reporter.clone());
         let decider = parts.owner.decider();
-        let rate_limit = RateLimit::new(decider, Arc::clone(&extras), Arc::clone(counts));
+        let rate_limit = RateLimit::new(decider, Arc::clone(&service), Arc::clone(counts));
         Services::new(rate_limit, health, reflection.clone())
     };
     let settings = Arc::new(ConnectionSettings::new(server, parts.tls.clone()));
@@ -128,7 +129,7 @@ pub(crate) fn serve(
             },
             metrics: metrics.clone(),
         };
-        let json = RateLimit::new(parts.owner.decider(), extras, Arc::clone(calls.json()));
+        let json = RateLimit::new(parts.owner.decider(), service, Arc::clone(calls.json()));
         let http_router = http::router(parts.health.clone(), json, metrics.clone());
         let metrics_port =
             metrics_port.map(|port| (PortName::Metrics, port, metrics::router(metrics)));

@@ -31,6 +31,8 @@ pub enum Outcome {
     EmptyDomain,
     /// It had no descriptors.
     EmptyDescriptorList,
+    /// Too many of its descriptors brought a limit of their own.
+    TooManyRequestLimits,
     /// There were no rules to decide by.
     NoRules,
     /// The region had no room for a key of it.
@@ -41,12 +43,13 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them, in order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Ok,
         Self::OverLimit,
         Self::Malformed,
         Self::EmptyDomain,
         Self::EmptyDescriptorList,
+        Self::TooManyRequestLimits,
         Self::NoRules,
         Self::RegionFull,
         Self::Contended,
@@ -60,6 +63,7 @@ impl Outcome {
             Self::Malformed => "malformed",
             Self::EmptyDomain => "empty_domain",
             Self::EmptyDescriptorList => "empty_descriptor_list",
+            Self::TooManyRequestLimits => "too_many_request_limits",
             Self::NoRules => "no_rules",
             Self::RegionFull => "region_full",
             Self::Contended => "contended",

@@ -76,9 +76,11 @@ pub(super) async fn should_rate_limit(
             };
             (status, axum::Json(Answer::from(&answer))).into_response()
         }
-        Err(error @ (RateLimitError::EmptyDomain | RateLimitError::EmptyDescriptorList)) => {
-            wrong(StatusCode::BAD_REQUEST, &error)
-        }
+        Err(
+            error @ (RateLimitError::EmptyDomain
+            | RateLimitError::EmptyDescriptorList
+            | RateLimitError::TooManyRequestLimits),
+        ) => wrong(StatusCode::BAD_REQUEST, &error),
         // envoyproxy/ratelimit says 400 here too, but that hides our fault behind the caller's.
         Err(error @ (RateLimitError::NoRules | RateLimitError::Undecided(_))) => {
             wrong(StatusCode::SERVICE_UNAVAILABLE, &error)

@@ -43,11 +43,12 @@ fn text_has_a_fact_a_line_with_the_values_aligned() {
     for (name, expected) in [
         ("region", place.region().to_str().unwrap()),
         ("region id", &region_id),
-        ("layout version", "2"),
+        ("layout version", "3"),
         ("live keys", "0 (0.0 % of 1000)"),
         ("expired keys", "2"),
         ("slots", &slots),
         ("keys claimed", "2"),
+        ("evicted keys", "0"),
         ("table full", "0"),
         ("contended", "0"),
         ("rules generation", "1"),
@@ -89,6 +90,10 @@ fn json_has_the_same_facts_as_numbers() {
         "slots": view.slot_count(),
         "fill_percent": 0.1,
         "keys_claimed": 1,
+        "evicted_keys": 0,
+        "evicted_keys_by_rule": [],
+        "evicted_keys_of_request_limits": 0,
+        "evicted_keys_of_peers": 0,
         "table_full": 0,
         "contended": 0,
         "rules_generation": 1,
@@ -97,6 +102,22 @@ fn json_has_the_same_facts_as_numbers() {
         "rules_error": null,
     });
     assert_eq!(stat, expected);
+}
+
+#[test]
+fn evicted_keys_are_named_by_rule() {
+    let place = Place::new();
+    let region = place.own_with_rules();
+    for user in 0..3_000 {
+        hit(&region, "edge", &[("user", &user.to_string())], 1);
+    }
+    let stat = place.hivectl(&["stat", "--json", AT_NOW]).json();
+    let evicted = stat["evicted_keys"].as_u64().unwrap();
+    assert!(evicted >= 3_000 - region.region().slot_count(), "{stat}");
+    let by_rule = json!([{"rule": "edge.user", "keys": evicted}]);
+    assert_eq!(stat["evicted_keys_by_rule"], by_rule);
+    let text = place.hivectl(&["stat", AT_NOW]).ok();
+    assert!(text.contains(&format!("{evicted} of edge.user")), "{text}");
 }
 
 #[test]

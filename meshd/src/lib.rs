@@ -17,6 +17,8 @@ pub mod handover;
 pub mod mesh;
 pub mod panics;
 pub mod ports_file;
+pub mod region_census;
+pub mod region_fill;
 pub mod region_owner;
 pub mod reload_status;
 pub mod rules_source;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hivemind_shared::clock::{CoarseClock, unix_time_ms};
 use hivemind_shared::decision::Limiter;
@@ -21,6 +21,7 @@ use tracing::{error, info, warn};
 
 use crate::config;
 use crate::panics::PanicNotice;
+use crate::region_fill::RegionFill;
 use crate::server::Decider;
 use crate::server::health::{Health, State};
 
@@ -48,6 +49,8 @@ pub struct RegionOwner {
     /// Whether it began with the region of an earlier run.
     is_resumed: bool,
     owned: Mutex<Owned>,
+    fill: Mutex<RegionFill>,
+    started: Instant,
 }
 
 /// A region, and the number of this run of its actor on the mesh.
@@ -133,6 +136,8 @@ impl RegionOwner {
                 waiting: None,
                 rests: false,
             }),
+            fill: Mutex::default(),
+            started: Instant::now(),
         })
     }
 
@@ -203,9 +208,37 @@ impl RegionOwner {
     /// Says that the owner is alive, and replaces the region if its file is gone.
     pub fn beat(&self) {
         let mut owned = self.lock();
-        if !owned.rests {
-            self.beat_in(&mut owned);
+        if owned.rests {
+            return;
         }
+        self.beat_in(&mut owned);
+        let (region, rules) = (Arc::clone(owned.region.region()), owned.rules.clone());
+        drop(owned);
+        self.look_at_fill(&region, rules.as_deref());
+    }
+
+    /// Looks at how full the region is, and says so.
+    fn look_at_fill(&self, region: &Region, rules: Option<&RuleSet>) {
+        let mut fill = self.lock_fill();
+        let now_s = unix_time_ms() / 1_000;
+        fill.look(region, rules, now_s, self.started.elapsed());
+        let state = fill.state();
+        self.health.update(|components| {
+            if !matches!(components.region, State::Down(_)) {
+                components.region = state;
+            }
+        });
+    }
+
+    /// Keys that count in the present window of their limit, as of the last seconds; `None` before they were
+    /// counted.
+    pub fn live_keys(&self) -> Option<u64> {
+        self.lock_fill().live_keys()
+    }
+
+    fn lock_fill(&self) -> MutexGuard<'_, RegionFill> {
+        // A panic between two numbers leaves some that the next look replaces.
+        self.fill.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn beat_in(&self, owned: &mut Owned) {

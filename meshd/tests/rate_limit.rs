@@ -228,27 +228,6 @@ async fn a_request_beyond_a_mebibyte_is_refused_and_the_connection_lives_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn a_full_region_is_an_error_for_the_failure_mode_to_decide() {
-    let meshd = Site::new(RULES).start_with(&["--region-max-keys", "1"]);
-    let mut client = meshd.client().await;
-    let mut refused = None;
-    for user in 0..10_000 {
-        let asked = request(vec![descriptor(&[("user", &user.to_string())])]);
-        if let Err(status) = client.should_rate_limit(asked).await {
-            refused = Some(status);
-            break;
-        }
-    }
-    let status = refused.expect("the region is full at some point");
-    assert_eq!(status.code(), tonic::Code::Unknown);
-    assert_eq!(
-        admitted(&mut client, "0", 1).await,
-        1,
-        "keys that have a place go on"
-    );
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn connections_are_dealt_evenly_to_the_workers() {
     let meshd = Site::new(RULES).start();
     let mut clients = Vec::new();

@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use hivemind_shared::listing::percent;
-use hivemind_shared::region::{Fill, LoadRulesError, RegionView};
+use hivemind_shared::region::{Evictions, Fill, LoadRulesError, RegionView};
+use hivemind_shared::rules::RuleSet;
 use hivemind_shared::yaml::printable;
 use serde::Serialize;
 
@@ -18,6 +19,9 @@ use crate::text;
 
 /// Age of a heartbeat, which comes every second, from which on it is called stale.
 const STALE_AFTER_MS: u64 = 5_000;
+
+/// Rules whose evicted keys the table names; JSON has all of them.
+const EVICTED_RULES_SHOWN: usize = 5;
 
 /// Show what a region is, whether its meshd is alive, and how full it is.
 #[derive(Debug, clap::Args)]
@@ -55,6 +59,7 @@ struct Facts {
     fill: Fill,
     max_keys: u32,
     keys_claimed: u64,
+    evictions: Evictions,
     table_full: u64,
     contended: u64,
     rules_generation: u64,
@@ -65,6 +70,35 @@ struct Facts {
 struct RulesFacts {
     rules: usize,
     domains: usize,
+    evicted: Vec<Evicted>,
+}
+
+/// Keys of a rule that were evicted.
+#[derive(Clone, Serialize)]
+struct Evicted {
+    rule: String,
+    keys: u64,
+}
+
+/// The rules whose keys were evicted, those with the most first.
+fn evicted_by_rule(region: &RegionView, rules: &RuleSet) -> Vec<Evicted> {
+    let shared = region.stats_capacity().saturating_sub(1);
+    let mut evicted: Vec<Evicted> = rules
+        .rules()
+        .map(|(id, rule)| Evicted {
+            rule: if rule.stats_index == shared {
+                "(others)".to_owned()
+            } else {
+                rules.path(id).to_string()
+            },
+            keys: region.rule_stats(rule.stats_index).evicted_keys,
+        })
+        .filter(|evicted| evicted.keys > 0)
+        .collect();
+    evicted.sort_by(|a, b| b.keys.cmp(&a.keys).then_with(|| a.rule.cmp(&b.rule)));
+    // Rules of one path share their sums.
+    evicted.dedup_by(|a, b| a.rule == b.rule);
+    evicted
 }
 
 impl Facts {
@@ -76,6 +110,7 @@ impl Facts {
             RulesFacts {
                 rules: rules.rules().len(),
                 domains: rules.domains().len(),
+                evicted: evicted_by_rule(region, &rules),
             }
         });
         Self {
@@ -89,6 +124,7 @@ impl Facts {
             fill: region.fill(now_unix_ms / 1_000),
             max_keys: region.max_keys(),
             keys_claimed: region.keys_claimed(),
+            evictions: region.evictions(),
             table_full: region.table_full(),
             contended: region.contended(),
             rules_generation,
@@ -125,6 +161,21 @@ impl Facts {
         row("expired keys", self.fill.expired.to_string());
         row("slots", self.fill.slots.to_string());
         row("keys claimed", self.keys_claimed.to_string());
+        row("evicted keys", self.evictions.total().to_string());
+        for evicted in self.evicted().iter().take(EVICTED_RULES_SHOWN) {
+            row(
+                "",
+                format!("{} of {}", evicted.keys, printable(&evicted.rule)),
+            );
+        }
+        for (keys, of) in [
+            (self.evictions.of_requests, "limits of requests"),
+            (self.evictions.of_peers, "peers"),
+        ] {
+            if keys > 0 {
+                row("", format!("{keys} of {of}"));
+            }
+        }
         row("table full", self.table_full.to_string());
         row("contended", self.contended.to_string());
         row("rules generation", self.rules_generation.to_string());
@@ -136,6 +187,10 @@ impl Facts {
             Err(error) => row("rules", error.to_string()),
         }
         table
+    }
+
+    fn evicted(&self) -> &[Evicted] {
+        self.rules.as_ref().map_or(&[], |facts| &facts.evicted)
     }
 
     fn size_text(&self) -> String {
@@ -213,6 +268,10 @@ impl Facts {
             slots: self.fill.slots,
             fill_percent: self.fill_percent(),
             keys_claimed: self.keys_claimed,
+            evicted_keys: self.evictions.total(),
+            evicted_keys_by_rule: self.evicted().to_vec(),
+            evicted_keys_of_request_limits: self.evictions.of_requests,
+            evicted_keys_of_peers: self.evictions.of_peers,
             table_full: self.table_full,
             contended: self.contended,
             rules_generation: self.rules_generation,
@@ -244,6 +303,10 @@ struct Json<'a> {
     slots: u64,
     fill_percent: Option<f64>,
     keys_claimed: u64,
+    evicted_keys: u64,
+    evicted_keys_by_rule: Vec<Evicted>,
+    evicted_keys_of_request_limits: u64,
+    evicted_keys_of_peers: u64,
     table_full: u64,
     contended: u64,
     rules_generation: u64,

@@ -109,6 +109,7 @@ async fn scrape(State(metrics): State<Metrics>, headers: HeaderMap) -> Response 
                 key_file: metrics.key_reloads.map(|reloads| reloads.last()),
             },
             process: Process::read(),
+            live_keys: metrics.owner.live_keys(),
             region,
             rules: rules.unwrap_or_default(),
             values: metrics.values.map(|values| values.show()),
@@ -159,6 +160,7 @@ struct Scrape {
     /// None where `/proc` cannot be read.
     process: Option<Process>,
     region: Arc<Region>,
+    live_keys: Option<u64>,
     /// As they are published in it: they know which of its sums are theirs.
     rules: Arc<RuleSet>,
     /// None when there are to be no series by value.
@@ -180,7 +182,7 @@ impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let mut families = Families::new(encoder);
         components::encode(&self.components, &mut families)?;
-        region::encode(&self.region, &mut families)?;
+        region::encode(&self.region, self.live_keys, &mut families)?;
         let rules = &*self.rules;
         rules::encode(&self.region, rules, self.loads, &mut families)?;
         reloads::encode(&self.reloads, &mut families)?;

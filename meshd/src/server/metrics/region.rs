@@ -6,7 +6,12 @@ use hivemind_shared::region::Region;
 
 use super::families::{Families, UNLABELLED};
 
-pub(super) fn encode(region: &Region, families: &mut Families<'_>) -> fmt::Result {
+/// `live_keys` is none before they were counted.
+pub(super) fn encode(
+    region: &Region,
+    live_keys: Option<u64>,
+    families: &mut Families<'_>,
+) -> fmt::Result {
     families.info(
         "hivemind_build",
         "The version of meshd.",
@@ -22,6 +27,21 @@ pub(super) fn encode(region: &Region, families: &mut Families<'_>) -> fmt::Resul
         "Slots of the counter table.",
         [(UNLABELLED, region.slot_count())],
     )?;
+    families.gauge(
+        "hivemind_region_live_keys",
+        "Keys that count in the present window of their limit, as of the last seconds.",
+        live_keys.map(|live_keys| (UNLABELLED, live_keys)),
+    )?;
+    let evictions = region.evictions();
+    families.counter(
+        "hivemind_region_evicted_keys",
+        "Keys that gave their slot up to another one while they still counted, by who had asked for them.",
+        [
+            ([("source", "rule")], evictions.of_rules),
+            ([("source", "request_limit")], evictions.of_requests),
+            ([("source", "peers")], evictions.of_peers),
+        ],
+    )?;
     families.counter(
         "hivemind_region_keys_claimed",
         "Keys that were given a slot since the region was created.",
@@ -29,7 +49,7 @@ pub(super) fn encode(region: &Region, families: &mut Families<'_>) -> fmt::Resul
     )?;
     families.counter(
         "hivemind_region_table_full",
-        "Hits that found no free slot, so that the failure mode decided.",
+        "Hits of peers that got no slot, because all were of keys that are worth more.",
         [(UNLABELLED, region.table_full())],
     )?;
     families.counter(

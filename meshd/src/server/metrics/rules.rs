@@ -104,6 +104,16 @@ pub(super) fn encode(
         )?;
     }
     families.counter(
+        "hivemind_rule_evicted_keys",
+        "Keys of the rule that gave their slot up to another one while they still counted.",
+        samples.iter().map(|((domain, rule), stats)| {
+            (
+                [("domain", domain.as_str()), ("rule", rule.as_str())],
+                stats.evicted_keys,
+            )
+        }),
+    )?;
+    families.counter(
         "hivemind_config_load_success",
         "Sets of rules that were brought into force since meshd was started.",
         [(UNLABELLED, loads.successful)],

@@ -147,6 +147,7 @@ fn scrape(status: Option<Status>) -> Scrape {
     let loaded = hivemind_shared::rules::source::parse(&[source], &options).unwrap();
     let published = owned.publish_rules(&loaded.rules).unwrap();
     Scrape {
+        live_keys: Some(2),
         components: Health::starting().now(),
         reloads: LastReloads {
             rules: LastReload::loaded(),

@@ -5,13 +5,17 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use hivemind_mesh::membership::INCARNATION_MAX;
 use hivemind_mesh::seal::{KeyRing, OVERHEAD_BYTES, SealError, Sealer, SenderId};
 use hivemind_mesh::wire::sections::Hello;
 use hivemind_mesh::wire::{Kind, writer};
+use hivemind_shared::clock::unix_time_ms;
 
 /// Where the name of the key is in a datagram.
 const KEY_ID: std::ops::Range<usize> = 6..10;
+
+/// How far ahead of the clock the run of a forgery begins, milliseconds: one that is a day ahead is refused
+/// unopened.
+const AHEAD_MS: u64 = 3_600_000;
 
 /// Datagrams of a kind.
 const OF_A_KIND: usize = 200;
@@ -38,7 +42,7 @@ impl Forger<'_> {
         let sender = SenderId {
             actor,
             // Of an earlier run than the one that is heard, they would be dropped without a closer look.
-            incarnation: INCARNATION_MAX,
+            incarnation: unix_time_ms() + AHEAD_MS,
             session: 1,
         };
         let hello = Hello {

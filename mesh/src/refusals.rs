@@ -28,18 +28,21 @@ pub enum RefusalCause {
     Unauthentic,
     /// They are this very process's own: the address leads back here.
     Itself,
+    /// They are of a run that begins more than a day after now: a clock is wrong, there or here.
+    ClockAhead,
     /// They are of the same actor as this node, but another process: both have a copy of one region.
     SameActor,
 }
 
 impl RefusalCause {
     /// Every cause.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::OtherVersion,
         Self::OtherCluster,
         Self::UnknownKey,
         Self::Unauthentic,
         Self::Itself,
+        Self::ClockAhead,
         Self::SameActor,
     ];
 
@@ -51,6 +54,7 @@ impl RefusalCause {
             DropCause::UnknownKey => Some(Self::UnknownKey),
             DropCause::Unauthentic => Some(Self::Unauthentic),
             DropCause::FromSelf => Some(Self::Itself),
+            DropCause::IncarnationAhead => Some(Self::ClockAhead),
             _ => None,
         }
     }
@@ -184,7 +188,7 @@ mod tests {
             assert_eq!(cause as usize, place);
         }
         let noted = DropCause::ALL.into_iter().filter_map(RefusalCause::of);
-        assert_eq!(noted.count(), 5, "junk says nothing of anybody's settings");
+        assert_eq!(noted.count(), 6, "junk says nothing of anybody's settings");
     }
 
     #[test]

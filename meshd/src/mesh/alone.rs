@@ -317,7 +317,7 @@ mod tests {
             .text(&[]),
         );
         // Silence and what a stranger sends are the same.
-        assert_eq!(texts.len(), 7, "{texts:#?}");
+        assert_eq!(texts.len(), 8, "{texts:#?}");
         assert!(texts.iter().all(|text| text.contains("10.0.0.2:7946")));
 
         let failures = vec![("peer:7946".to_owned(), "no such name".to_owned())];

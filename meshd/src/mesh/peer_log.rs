@@ -170,6 +170,9 @@ pub(super) const fn reason(cause: RefusalCause, is_sealed: bool) -> &'static str
              are forged"
         }
         RefusalCause::Itself => "the address leads back to this host",
+        RefusalCause::ClockAhead => {
+            "its run begins more than a day after now: a clock is wrong, there or here"
+        }
         RefusalCause::SameActor => {
             "it counts as this very host does: both have a copy of one region file, remove one"
         }

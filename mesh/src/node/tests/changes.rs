@@ -174,6 +174,12 @@ fn it_is_told_why_datagrams_from_where_peers_are_expected_do_not_open() {
     let open = KeyRing::open(CLUSTER);
     let mut forged = said(CLUSTER, &open, 2);
     *forged.last_mut().unwrap() ^= 1;
+    let ahead = SenderId {
+        actor: 2,
+        incarnation: (1 << 48) - 1,
+        session: 77,
+    };
+    let ahead = super::lab::seal(&mut Sealer::new(&open, CLUSTER, ahead), Kind::Hello, |_| {});
     let mut newer = said(CLUSTER, &open, 2);
     newer[1] = 99;
     for (datagram, cause) in [
@@ -184,6 +190,7 @@ fn it_is_told_why_datagrams_from_where_peers_are_expected_do_not_open() {
         ),
         (forged, RefusalCause::Unauthentic),
         (newer, RefusalCause::OtherVersion),
+        (ahead, RefusalCause::ClockAhead),
     ] {
         lab.say(1, address(2), &datagram);
         lab.say(1, stranger, &datagram);

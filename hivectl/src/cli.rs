@@ -19,7 +19,7 @@ Results go to the standard output, everything else to the standard error.";
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXIT_STATUS)]
 pub(crate) struct Arguments {
-    /// The region's file [default: $HIVEMIND_REGION_PATH, else /dev/shm/hivemind.region]
+    /// The region's file [default: $HIVEMIND_REGION_PATH, else /dev/shm/hivemind/region]
     #[arg(long, global = true, value_name = "PATH")]
     pub(crate) region: Option<PathBuf>,
 

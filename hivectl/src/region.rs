@@ -95,9 +95,11 @@ fn open(path: &Path) -> Result<RegionView, Cause> {
 
 /// What is at `path` if it is no ordinary file.
 fn kind_of_no_file(path: &Path) -> io::Result<Option<&'static str>> {
-    let kind = std::fs::metadata(path)?.file_type();
+    let kind = std::fs::symlink_metadata(path)?.file_type();
     Ok(if kind.is_file() {
         None
+    } else if kind.is_symlink() {
+        Some("a symbolic link, which is not followed")
     } else if kind.is_dir() {
         Some("a directory")
     } else {

@@ -13,6 +13,7 @@ use crate::descriptors;
 use crate::failure::Failure;
 use crate::handover::Estate;
 use crate::handover::predecessor::{self, Beginning};
+use crate::handover::succession::Succession;
 use crate::mesh::MeshService;
 use crate::mesh::key_file::{self, Keys};
 use crate::mesh::socket::MeshSocket;
@@ -49,6 +50,8 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
 
     // Another meshd that has the region and these sockets goes on until this one serves.
     let Beginning {
+        // The first, so that it is dropped when everything that was put in it is gone again.
+        directory: _directory,
         lock,
         mut sockets,
         door,
@@ -63,6 +66,7 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
         rules.rules().cloned(),
         health.clone(),
     )?);
+    let creation = owner.creation();
     let background = Background::start(config, &owner, rules, tls.as_ref(), &health)
         .map_err(Failure::system("a thread"))?;
     let ports = sockets
@@ -82,7 +86,9 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
             .unwrap_or_default(),
     )
     .map_err(Failure::system("threads for the mesh"))?;
+    let taken_over = predecessor.as_ref().map(|it| it.taken_over.clone());
     let mut parts = Parts {
+        succession: Succession::new(&config.node.name, taken_over),
         owner,
         rules: background.rules(),
         background: Some(background),
@@ -97,6 +103,7 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
     let served = serving::serve(loaded, ports_file, sockets, &mut parts);
     parts.stop();
     if served.is_ok() {
+        creation.keep();
         info!("meshd has stopped");
     }
     served

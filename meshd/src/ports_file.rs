@@ -1,8 +1,10 @@
 //! The file that tells which ports were chosen.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use rustix::rand::GetRandomFlags;
 use serde::Serialize;
 
 /// The ports meshd listens on, as the file has them.
@@ -41,10 +43,17 @@ impl Ports {
         };
         let mut json = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
         json.push(b'\n');
+        // A name that nobody can guess, and nothing that is there already: the directory may be open to all.
+        let mut random = [0; 8];
+        rustix::rand::getrandom(&mut random, GetRandomFlags::empty())
+            .map_err(|error| failed(error.into()))?;
         let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".new.{}", std::process::id()));
+        name.push(format!(".{:016x}.new", u64::from_le_bytes(random)));
         let fresh = path.with_file_name(name);
-        let written = std::fs::write(&fresh, json).and_then(|()| std::fs::rename(&fresh, path));
+        let mut file = File::create_new(&fresh).map_err(failed)?;
+        let written = file
+            .write_all(&json)
+            .and_then(|()| std::fs::rename(&fresh, path));
         if written.is_err() {
             let _ = std::fs::remove_file(&fresh);
         }

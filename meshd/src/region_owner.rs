@@ -46,11 +46,33 @@ pub struct RegionOwner {
     options: RegionOptions,
     health: Health,
     decider: Decider,
-    /// Whether it began with the region of an earlier run.
-    is_resumed: bool,
+    /// How it came by the region it began with.
+    opened: Opened,
     owned: Mutex<Owned>,
     fill: Mutex<RegionFill>,
     started: Instant,
+}
+
+/// The region that a start made in an empty place. It is removed when this is dropped, so that a start that fails
+/// leaves nothing behind.
+#[derive(Debug)]
+pub struct Creation(Option<Arc<RegionOwner>>);
+
+impl Creation {
+    /// The start has succeeded: the region stays.
+    pub fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Creation {
+    fn drop(&mut self) {
+        if let Some(owner) = &self.0
+            && owner.opened == Opened::Created
+        {
+            owner.lock().region.remove();
+        }
+    }
 }
 
 /// A region, and the number of this run of its actor on the mesh.
@@ -82,6 +104,8 @@ struct Owned {
     followers: Vec<Follower>,
     /// The last failure to replace a lost region, so that it is logged once.
     last_failure: Option<String>,
+    /// Whether it was logged that another process writes words of the owner.
+    is_tampered: bool,
     /// Rules that came while this one rested, for when it goes on: those above are the ones whose places in the
     /// region are known.
     waiting: Option<RuleSet>,
@@ -113,10 +137,10 @@ impl RegionOwner {
         let Opening {
             mut region,
             rules,
-            is_resumed,
+            opened,
         } = open(lock, &options, rules.as_ref())?;
         let rules = match rules {
-            None if is_resumed => left_behind(&region),
+            None if opened == Opened::Resumed => left_behind(&region),
             None => left.and_then(|left| carry_over(&mut region, &left)),
             published => published,
         };
@@ -126,13 +150,14 @@ impl RegionOwner {
             options,
             health,
             decider: Decider::new(limiter(&region)),
-            is_resumed,
+            opened,
             owned: Mutex::new(Owned {
                 region,
                 rules: rules.map(Arc::new),
                 admin: None,
                 followers: Vec::new(),
                 last_failure: None,
+                is_tampered: false,
                 waiting: None,
                 rests: false,
             }),
@@ -142,8 +167,13 @@ impl RegionOwner {
     }
 
     /// Whether it began with the region of an earlier run, its counts and its actor.
-    pub const fn is_resumed(&self) -> bool {
-        self.is_resumed
+    pub fn is_resumed(&self) -> bool {
+        self.opened == Opened::Resumed
+    }
+
+    /// Undoes what this start made, unless it is kept.
+    pub fn creation(self: &Arc<Self>) -> Creation {
+        Creation(Some(Arc::clone(self)))
     }
 
     /// The region as it is now.
@@ -245,6 +275,20 @@ impl RegionOwner {
         owned.region.beat(unix_time_ms());
         if !owned.region.region().is_current(&self.path) {
             self.replace(owned);
+            return;
+        }
+        if owned.last_failure.take().is_some() {
+            info!(path = %self.path.display(), "the region is back");
+        }
+        self.health
+            .update(|components| components.region = State::Up);
+        if owned.mend() && !owned.is_tampered {
+            owned.is_tampered = true;
+            warn!(
+                path = %self.path.display(),
+                "words of this meshd in the region were changed by another process, and were put right: only \
+                 Envoys of yours should have the region open"
+            );
         }
     }
 
@@ -317,8 +361,17 @@ impl RegionOwner {
             .map_err(OpenError::from)
             .and_then(|lock| open(lock, &self.options, owned.rules.as_deref()));
         match made {
-            Ok(Opening { region, rules, .. }) => {
-                warn!(path = %self.path.display(), "the region was removed: went on with a new one");
+            Ok(Opening {
+                region,
+                rules,
+                opened,
+            }) => {
+                let path = self.path.display();
+                if opened == Opened::Resumed {
+                    warn!(%path, "the region was exchanged: went on with the one that is there now");
+                } else {
+                    warn!(%path, "the region was removed: went on with a new one");
+                }
                 self.decider.replace(limiter(&region));
                 region.set_admin_address(owned.admin);
                 for Follower(tell) in &owned.followers {
@@ -327,6 +380,7 @@ impl RegionOwner {
                 owned.region = region;
                 owned.rules = rules.map(Arc::new);
                 owned.last_failure = None;
+                owned.is_tampered = false;
                 self.health
                     .update(|components| components.region = State::Up);
             }
@@ -357,7 +411,23 @@ struct Opening {
     region: OwnedRegion,
     /// The rules that were published, as they are in it.
     rules: Option<RuleSet>,
-    is_resumed: bool,
+    opened: Opened,
+}
+
+impl Owned {
+    /// Puts right what another process wrote over words that the owner alone writes; says whether there was
+    /// anything.
+    fn mend(&self) -> bool {
+        let is_mended = self.region.mend();
+        // Without a port of its own, it may be the port of the meshd that hands over.
+        let in_short = |address: SocketAddr| (address.ip(), address.port());
+        let found = self.region.region().admin_address().map(in_short);
+        let is_moved = self.admin.is_some() && found != self.admin.map(in_short);
+        if is_moved {
+            self.region.set_admin_address(self.admin);
+        }
+        is_mended || is_moved
+    }
 }
 
 /// Opens the region and publishes rules in it, if there are any.
@@ -367,13 +437,16 @@ fn open(
     rules: Option<&RuleSet>,
 ) -> Result<Opening, OpenError> {
     let (mut region, opened) = OwnedRegion::open_locked(lock, options)?;
-    let published = rules.map(|rules| region.publish_rules(rules)).transpose()?;
+    let published = rules.map(|rules| region.publish_rules(rules)).transpose();
+    if published.is_err() && opened == Opened::Created {
+        region.remove();
+    }
+    let published = published?;
     let generation = region.region().rules_generation();
     region.beat(unix_time_ms());
     let path = region.path().display();
     let max_keys = options.max_keys;
-    let is_resumed = opened == Opened::Resumed;
-    match opened {
+    match &opened {
         Opened::Created => info!(%path, max_keys, generation, "region created"),
         Opened::Resumed => info!(%path, max_keys, generation, "region resumed with its counters"),
         Opened::Replaced { reason } => {
@@ -383,7 +456,7 @@ fn open(
     Ok(Opening {
         region,
         rules: published.map(|Published { rules, .. }| rules),
-        is_resumed,
+        opened,
     })
 }
 

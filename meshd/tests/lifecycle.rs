@@ -109,6 +109,47 @@ fn a_port_that_is_taken_is_status_71() {
     );
 }
 
+#[test]
+fn a_start_that_fails_leaves_nothing_behind() {
+    let site = Site::new(RULES);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("its address").port().to_string();
+    let own = format!("--region-path={}", site.path("own/region").display());
+    let many = "  - {key: user, value: @, rate_limit: {unit: hour, requests_per_unit: 1}}\n";
+    let many: String = (0..200)
+        .map(|n| many.replace('@', &format!("\"{n:030}\"")))
+        .collect();
+    site.write("many.yaml", &format!("domain: test\ndescriptors:\n{many}"));
+    let rules = format!(
+        "--rate-limiting-config-path={}",
+        site.path("many.yaml").display()
+    );
+    let nowhere = site.path("no/where.json");
+    let nowhere = nowhere.to_str().expect("UTF-8");
+    let before = names_in(&site.path(""));
+    for (arguments, status) in [
+        (&["--server-http-port", &*port][..], 71),
+        (&["--ports-file", nowhere], 73),
+        (&[&*rules, "--region-rules-bytes=4096"], 65),
+        (
+            &["--region-max-keys=67108864", "--region-label-bytes=1024"],
+            73,
+        ),
+    ] {
+        for place in [&[][..], &[&*own]] {
+            let output = site.run(&[arguments, place].concat());
+            let text = stderr(&output);
+            assert_eq!(output.status.code(), Some(status), "{arguments:?}: {text}");
+            assert_eq!(names_in(&site.path("")), before, "{arguments:?}");
+        }
+    }
+    // A region that was there before stays.
+    assert_eq!(site.start().stop().code(), Some(0));
+    let output = site.run(&["--ports-file", nowhere]);
+    assert_eq!(output.status.code(), Some(73), "{}", stderr(&output));
+    assert!(site.path("region").exists());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn a_second_meshd_that_may_not_wait_says_who_owns_the_region_and_leaves() {
     let site = Site::new(RULES);

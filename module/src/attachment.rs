@@ -13,7 +13,7 @@ use arc_swap::ArcSwap;
 use envoy_proxy_dynamic_modules_rust_sdk::{envoy_log_info, envoy_log_warn};
 use hivemind_shared::clock::CoarseClock;
 use hivemind_shared::decision::Limiter;
-use hivemind_shared::region::{AttachError, Region};
+use hivemind_shared::region::{AttachError, Region, User};
 use hivemind_shared::sync::{AtomicWord, Ordering};
 
 use crate::health::{Health, Notice};
@@ -31,6 +31,8 @@ pub(crate) enum State {
 #[derive(Debug)]
 pub(crate) struct Attachment {
     path: PathBuf,
+    /// Who may own the region besides those who may everywhere.
+    trusted: Option<User>,
     // Shared on its own, for the threads' caches.
     state: Arc<ArcSwap<State>>,
     /// The second in which somebody looked at the path last.
@@ -43,25 +45,26 @@ pub(crate) struct Attachment {
 /// This process's attachments, by path.
 static ATTACHMENTS: Mutex<Vec<Weak<Attachment>>> = Mutex::new(Vec::new());
 
-/// The attachment of this path, which all configurations that name it share. A new one looks at once.
-pub(crate) fn of(path: &Path, now_s: u64) -> Arc<Attachment> {
+/// The attachment of this path and owner, which all configurations that name them share. A new one looks at once.
+pub(crate) fn of(path: &Path, trusted: Option<User>, now_s: u64) -> Arc<Attachment> {
     let mut attachments = lock(&ATTACHMENTS);
     attachments.retain(|attachment| attachment.strong_count() > 0);
     let known = attachments
         .iter()
         .filter_map(Weak::upgrade)
-        .find(|known| known.path == path);
+        .find(|known| known.path == path && known.trusted == trusted);
     known.unwrap_or_else(|| {
-        let attachment = Arc::new(Attachment::new(path, now_s));
+        let attachment = Arc::new(Attachment::new(path, trusted, now_s));
         attachments.push(Arc::downgrade(&attachment));
         attachment
     })
 }
 
 impl Attachment {
-    fn new(path: &Path, now_s: u64) -> Self {
+    fn new(path: &Path, trusted: Option<User>, now_s: u64) -> Self {
         let attachment = Self {
             path: path.to_owned(),
+            trusted,
             state: Arc::new(ArcSwap::from_pointee(State::Detached(
                 AttachError::NotReady,
             ))),
@@ -126,7 +129,7 @@ impl Attachment {
     }
 
     fn attach(&self, now_s: u64) {
-        match Region::attach(&self.path) {
+        match Region::attach_to(&self.path, self.trusted) {
             Ok(region) => {
                 envoy_log_info!(
                     "hivemind: counting in region {:016x} at {}",
@@ -159,6 +162,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::FileExt;
 
     use hivemind_shared::region::{OwnedRegion, RegionOptions};
     use tempfile::TempDir;
@@ -182,7 +186,7 @@ mod tests {
             }
             let now_s = 1_000;
             Self {
-                attachment: Attachment::new(&path, now_s),
+                attachment: Attachment::new(&path, None, now_s),
                 directory,
                 now_s,
             }
@@ -218,7 +222,7 @@ mod tests {
     fn a_region_that_is_there_is_attached_at_once() {
         let mut place = Place::with(None);
         let region = place.make_region();
-        let attachment = Attachment::new(&place.path(), place.now_s);
+        let attachment = Attachment::new(&place.path(), None, place.now_s);
         place.attachment = attachment;
         assert_eq!(place.look(), Ok(region.region().region_id()));
     }
@@ -260,6 +264,40 @@ mod tests {
         let second = elsewhere.make_region();
         fs::rename(elsewhere.path(), place.path()).unwrap();
         assert_eq!(place.look_next_second(), Ok(second.region().region_id()));
+    }
+
+    #[test]
+    fn a_region_that_is_away_for_a_moment_is_found_again() {
+        let mut place = Place::with(None);
+        let region = place.make_region();
+        let id = region.region().region_id();
+        assert_eq!(place.look_next_second(), Ok(id));
+        let away = place.directory.path().join("away");
+        for _ in 0..3 {
+            fs::rename(place.path(), &away).unwrap();
+            assert_eq!(place.look_next_second(), Err("region_missing"));
+            fs::rename(&away, place.path()).unwrap();
+            assert_eq!(place.look_next_second(), Ok(id));
+        }
+    }
+
+    #[test]
+    fn a_region_is_kept_whatever_another_process_says_of_its_replacement() {
+        let mut place = Place::with(None);
+        let _region = place.make_region();
+        place.look_next_second().unwrap();
+        let before = place.attachment.state().load_full();
+        let file = fs::OpenOptions::new()
+            .write(true)
+            .open(place.path())
+            .unwrap();
+        // The header's word `replaced`.
+        file.write_all_at(&1_u64.to_le_bytes(), 272).unwrap();
+        for _ in 0..3 {
+            place.look_next_second().unwrap();
+        }
+        let after = place.attachment.state().load_full();
+        assert!(Arc::ptr_eq(&before, &after), "attached again for nothing");
     }
 
     #[test]
@@ -311,7 +349,7 @@ mod tests {
     #[test]
     fn a_directory_is_no_region() {
         let place = Place::with(None);
-        let attachment = Attachment::new(place.directory.path(), 1);
+        let attachment = Attachment::new(place.directory.path(), None, 1);
         let state = attachment.state().load();
         assert!(matches!(&**state, State::Detached(error) if error.cause() == "region_unreadable"));
     }
@@ -320,12 +358,14 @@ mod tests {
     fn configurations_that_name_one_path_share_one_attachment() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("region");
-        let one = of(&path, 1);
-        let other = of(&path, 1);
+        let one = of(&path, None, 1);
+        let other = of(&path, None, 1);
         assert!(Arc::ptr_eq(&one, &other));
-        let elsewhere = of(&directory.path().join("other"), 1);
+        let elsewhere = of(&directory.path().join("other"), None, 1);
         assert!(!Arc::ptr_eq(&one, &elsewhere));
-        drop((one, other));
+        let of_another_user = of(&path, Some(User::of_id(65_532)), 1);
+        assert!(!Arc::ptr_eq(&one, &of_another_user));
+        drop((one, other, of_another_user));
         let registered = lock(&ATTACHMENTS)
             .iter()
             .filter_map(Weak::upgrade)

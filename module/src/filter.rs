@@ -43,7 +43,7 @@ struct Limits {
 
 impl Limits {
     fn new(policy: Policy) -> Self {
-        let attachment = attachment::of(&policy.region, CoarseClock.now_s());
+        let attachment = attachment::of(&policy.region, policy.region_owner, CoarseClock.now_s());
         Self { policy, attachment }
     }
 }

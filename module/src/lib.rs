@@ -33,7 +33,8 @@
 //! | key | default | meaning |
 //! |---|---|---|
 //! | `domain` | required | the domain whose rules apply |
-//! | `region` | `/dev/shm/hivemind.region` | meshd's `region.path` |
+//! | `region` | `/dev/shm/hivemind/region` | meshd's `region.path` |
+//! | `region_owner` | none | the number of a user who may own the region besides root, Envoy's own user and members of Envoy's groups |
 //! | `rate_limits` | none | which descriptors a request has, see below |
 //! | `failure_mode_deny` | `false` | refuse requests that cannot be decided; otherwise they pass |
 //! | `enable_x_ratelimit_headers` | `OFF` | `DRAFT_VERSION_03` puts `x-ratelimit-limit`, `-remaining` and `-reset` on every response, as Envoy's ratelimit filter renders them |

@@ -1,21 +1,20 @@
 //! Where a newcomer knocks: a Unix socket beside the region, for this user alone.
 
-use std::fs::Permissions;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hivemind_shared::region::{User, is_own_socket};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use rustix::fs::{Mode, fchmod};
 use rustix::net::sockopt::{self, Timeout};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
-use rustix::process::geteuid;
 
-use crate::server::listen::{SocketFile, is_socket};
+use crate::server::listen::SocketFile;
 
 /// Newcomers that wait at the door at most.
 const WAITING_MAX: i32 = 8;
@@ -51,13 +50,14 @@ impl Door {
     /// When the path is too long for a socket, or the file of another user or of another kind is there.
     pub fn open(region: &Path) -> io::Result<Self> {
         let path = path(region);
-        if is_socket(&path) {
+        if is_own_socket(&path)? {
             std::fs::remove_file(&path)?;
         }
         let socket = new_socket(SocketFlags::NONBLOCK)?;
+        // Before the file is there, so that it never has another mode.
+        fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
         bind(&socket, &SocketAddrUnix::new(&path)?)?;
         let file = SocketFile::ours(path);
-        std::fs::set_permissions(file.path(), Permissions::from_mode(0o600))?;
         listen(&socket, WAITING_MAX)?;
         let socket = socket.into();
         Ok(Self { file, socket })
@@ -85,9 +85,13 @@ impl AsFd for Door {
 
 /// Knocks at the door of a region; what is said then may take `patience`.
 pub(super) fn knock(region: &Path, patience: Duration) -> io::Result<OwnedFd> {
+    let path = path(region);
+    if !is_own_socket(&path)? {
+        return Err(io::ErrorKind::NotFound.into());
+    }
     let socket = new_socket(SocketFlags::empty())?;
     be_patient(&socket, patience)?;
-    connect(&socket, &SocketAddrUnix::new(path(region))?)?;
+    connect(&socket, &SocketAddrUnix::new(&path)?)?;
     same_user(&socket)?;
     Ok(socket)
 }
@@ -116,19 +120,20 @@ fn new_socket(flags: SocketFlags) -> rustix::io::Result<OwnedFd> {
 pub(super) fn same_user(socket: &impl AsFd) -> io::Result<Option<i32>> {
     // Not by rustix, for which a process has a number always.
     let other = getsockopt(socket, PeerCredentials)?;
-    let user = geteuid().as_raw();
-    if other.uid() == user {
+    let (user, owner) = (User::current(), User::of_id(other.uid()));
+    if owner == user {
         return Ok(Some(other.pid()).filter(|&pid| pid != 0));
     }
-    let other = other.uid();
     Err(io::Error::new(
         io::ErrorKind::PermissionDenied,
-        format!("the other end is of user {other}, not of {user}"),
+        format!("the other end is of {owner}, not of {user}"),
     ))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[test]

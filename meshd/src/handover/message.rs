@@ -32,6 +32,9 @@ pub(super) enum Message {
     Ask {
         /// Its [`PROTOCOL`].
         protocol: u32,
+        /// Its name.
+        #[serde(default)]
+        node: String,
     },
     /// The owner has these things, whose handles come along in this order.
     Offer {
@@ -40,6 +43,15 @@ pub(super) enum Message {
         /// The network the ports are in, see [`super::belongings::network`].
         #[serde(default)]
         network: Option<String>,
+        /// The owner's name.
+        #[serde(default)]
+        node: String,
+        /// Its process, if the owner can see that of the newcomer.
+        #[serde(default)]
+        pid: Option<u32>,
+        /// How many hand-overs in a row there will have been, see [`super::succession`].
+        #[serde(default)]
+        in_a_row: u32,
     },
     /// The owner does not hand over.
     Refusal {
@@ -179,6 +191,9 @@ mod tests {
         let offer = Message::Offer {
             labels: Vec::new(),
             network: None,
+            node: "edge-1".to_owned(),
+            pid: Some(7),
+            in_a_row: 2,
         };
         send(&one, &offer, &[file.as_fd()]).unwrap();
         send(&one, &Message::Take, &[]).unwrap();

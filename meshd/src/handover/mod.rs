@@ -27,6 +27,7 @@ pub mod belongings;
 pub mod door;
 mod message;
 pub mod predecessor;
+pub mod succession;
 pub mod successor;
 
 pub use self::message::Estate;

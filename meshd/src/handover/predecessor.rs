@@ -6,13 +6,14 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use hivemind_shared::region::{OwnError, RegionLock};
+use hivemind_shared::region::{MadeDirectory, OwnError, RegionLock};
 use tracing::{debug, info, warn};
 
 use super::belongings::{self, Belongings, Role};
 use super::door::{self, Door, be_patient};
 use super::message::{Estate, Message, PROTOCOL, receive, send};
-use crate::config::{Config, Region};
+use super::succession::{Party, TakenOver};
+use crate::config::Config;
 use crate::failure::Failure;
 use crate::region_owner::OpenError;
 use crate::sockets::Sockets;
@@ -85,6 +86,8 @@ impl fmt::Display for Obstacle {
 /// What a meshd begins with.
 #[derive(Debug)]
 pub struct Beginning {
+    /// The directory of the region, if it was made for it.
+    pub directory: Option<MadeDirectory>,
     /// The right to the region.
     pub lock: RegionLock,
     /// Everything it listens on.
@@ -102,13 +105,15 @@ pub struct Predecessor {
     kept: Vec<Role>,
     /// What it knew.
     pub estate: Estate,
+    /// Who it is, and since when this one has the region.
+    pub taken_over: TakenOver,
 }
 
 impl Predecessor {
     /// Tells it that this process serves: it ends now.
     pub fn relieve(self) {
         let kept = self.kept;
-        info!("taken over from the meshd before");
+        info!(from = %self.taken_over.from, "taken over from the meshd before");
         if let Err(error) = send(&self.socket, &Message::Ready { kept }, &[]) {
             debug!(%error, "the meshd before this one has ended already");
         }
@@ -145,7 +150,7 @@ pub fn begin(config: &Config) -> Result<Beginning, Failure> {
             );
         }
         if Instant::now() >= knock_at {
-            let met = match Conversation::begin(region, deadline) {
+            let met = match Conversation::begin(config, deadline) {
                 Ok(conversation) => match conversation.take_over(config)? {
                     Ok(beginning) => return Ok(beginning),
                     Err(met) => met,
@@ -170,9 +175,11 @@ pub fn begin(config: &Config) -> Result<Beginning, Failure> {
 }
 
 /// Begins where nobody else is.
-fn undisturbed(lock: RegionLock, config: &Config) -> Result<Beginning, Failure> {
+fn undisturbed(mut lock: RegionLock, config: &Config) -> Result<Beginning, Failure> {
+    let sockets = Sockets::open(config, &mut Belongings::default())?;
     Ok(Beginning {
-        sockets: Sockets::open(config, &mut Belongings::default())?,
+        directory: lock.take_directory(),
+        sockets,
         door: open_door(lock.path()),
         lock,
         predecessor: None,
@@ -192,29 +199,45 @@ struct Conversation {
     socket: OwnedFd,
     deadline: Instant,
     offer: Belongings,
+    from: Party,
+    in_a_row: u32,
 }
 
 impl Conversation {
     /// Asks the owner, and takes what it offers.
-    fn begin(region: &Region, deadline: Instant) -> Result<Self, Obstacle> {
+    fn begin(config: &Config, deadline: Instant) -> Result<Self, Obstacle> {
+        let region = &config.region;
         let patience = deadline.saturating_duration_since(Instant::now());
         let socket = door::knock(&region.path, patience).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Obstacle::Silent,
             _ => Obstacle::Closed(door::path(&region.path), error),
         })?;
-        let mut conversation = Self {
-            socket,
-            deadline,
-            offer: Belongings::default(),
+        let ask = Message::Ask {
+            protocol: PROTOCOL,
+            node: config.node.name.clone(),
         };
-        conversation.say(&Message::Ask { protocol: PROTOCOL })?;
-        match conversation.hear()? {
-            (Message::Offer { labels, network }, handles) => {
+        say(&socket, &ask)?;
+        match hear(&socket, deadline)? {
+            (
+                Message::Offer {
+                    labels,
+                    network,
+                    node,
+                    pid,
+                    in_a_row,
+                },
+                handles,
+            ) => {
                 let mut offer = Belongings::new(labels, handles);
                 let here = belongings::network();
                 offer.drop_ports_elsewhere(network.as_deref(), here.as_deref());
-                conversation.offer = offer;
-                Ok(conversation)
+                Ok(Self {
+                    socket,
+                    deadline,
+                    offer,
+                    from: Party { node, pid },
+                    in_a_row,
+                })
             }
             (message, _) => Err(unexpected(message)),
         }
@@ -238,10 +261,17 @@ impl Conversation {
             Err(error) => return Err(OpenError::from(error).into()),
         };
         let door = self.offer.take(Role::Door);
-        let estate = match self.say(&Message::Take).and_then(|()| self.hear()) {
+        let told =
+            say(&self.socket, &Message::Take).and_then(|()| hear(&self.socket, self.deadline));
+        let estate = match told {
             Ok((Message::Yours(estate), _)) => estate,
             Ok((message, _)) => return Ok(Err(unexpected(message))),
             Err(obstacle) => return Ok(Err(obstacle)),
+        };
+        let taken_over = TakenOver {
+            from: self.from,
+            at: Instant::now(),
+            in_a_row: self.in_a_row,
         };
         let mut kept = Vec::new();
         if sockets.shares_grpc_socket() {
@@ -255,6 +285,7 @@ impl Conversation {
             None => open_door(region),
         };
         Ok(Ok(Beginning {
+            directory: None,
             lock,
             sockets,
             door,
@@ -262,21 +293,22 @@ impl Conversation {
                 socket: self.socket,
                 kept,
                 estate,
+                taken_over,
             }),
         }))
     }
+}
 
-    fn say(&self, message: &Message) -> Result<(), Obstacle> {
-        send(&self.socket, message, &[]).map_err(Obstacle::of)
-    }
+fn say(socket: &OwnedFd, message: &Message) -> Result<(), Obstacle> {
+    send(socket, message, &[]).map_err(Obstacle::of)
+}
 
-    fn hear(&self) -> Result<(Message, Vec<OwnedFd>), Obstacle> {
-        let patience = self.deadline.saturating_duration_since(Instant::now());
-        be_patient(&self.socket, patience)
-            .and_then(|()| receive(&self.socket))
-            .map_err(Obstacle::of)?
-            .ok_or(Obstacle::Ended)
-    }
+fn hear(socket: &OwnedFd, deadline: Instant) -> Result<(Message, Vec<OwnedFd>), Obstacle> {
+    let patience = deadline.saturating_duration_since(Instant::now());
+    be_patient(socket, patience)
+        .and_then(|()| receive(socket))
+        .map_err(Obstacle::of)?
+        .ok_or(Obstacle::Ended)
 }
 
 fn unexpected(message: Message) -> Obstacle {

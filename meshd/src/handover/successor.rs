@@ -3,7 +3,7 @@
 use std::future::pending;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::belongings::{self, Belongings, Role};
 use super::door::{Door, same_user};
 use super::message::{Message, PROTOCOL, receive, send};
+use super::succession::{Kept, Party, Succession};
 use crate::mesh::MeshService;
 use crate::region_owner::RegionOwner;
 
@@ -34,6 +35,8 @@ pub struct Household<'a> {
     pub mesh: Option<&'a MeshService>,
     /// The sockets, the door among them.
     pub belongings: &'a Belongings,
+    /// How this meshd came to have all this.
+    pub succession: &'a Succession,
 }
 
 /// The meshd that serves now.
@@ -74,10 +77,23 @@ impl Household<'_> {
                     continue;
                 }
             };
-            let newcomer = Newcomer { socket, pid };
-            match self.talk(&newcomer).await {
-                Ok(Some(kept)) => return Ok(Successor { pid, kept }),
-                Ok(None) => info!(newcomer = pid, "the newcomer has left, this meshd goes on"),
+            let mut newcomer = Newcomer {
+                socket,
+                pid,
+                node: String::new(),
+            };
+            match self.talk(&mut newcomer).await {
+                Ok(Talk::Serves(kept)) => {
+                    let successor = newcomer.party();
+                    if let Some(told) = self.succession.short_stay(&successor, Instant::now()) {
+                        warn!("{told}");
+                    }
+                    return Ok(Successor { pid, kept });
+                }
+                Ok(Talk::Refused) => {}
+                Ok(Talk::Left) => {
+                    info!(newcomer = pid, "the newcomer has left, this meshd goes on")
+                }
                 Err(error) => {
                     warn!(newcomer = pid, %error, "the newcomer is not to be understood, this meshd goes on");
                 }
@@ -85,24 +101,35 @@ impl Household<'_> {
         }
     }
 
-    /// Hands over; `None` when the newcomer left before it served.
-    async fn talk(&self, newcomer: &Newcomer) -> io::Result<Option<Vec<Role>>> {
+    /// Hands over, if it comes to that.
+    async fn talk(&self, newcomer: &mut Newcomer) -> io::Result<Talk> {
         match newcomer.next_word().await? {
-            Some(Message::Ask { protocol: PROTOCOL }) => {}
-            Some(Message::Ask { protocol }) => {
+            Some(Message::Ask {
+                protocol: PROTOCOL,
+                node,
+            }) => newcomer.node = node,
+            Some(Message::Ask { protocol, .. }) => {
                 let reason = format!(
                     "hand-overs of version {protocol} are unknown here, stop this meshd first"
                 );
                 newcomer.say(&Message::Refusal { reason }, &[])?;
-                return Ok(None);
+                return Ok(Talk::Left);
             }
             Some(_) => return Err(out_of_turn()),
-            None => return Ok(None),
+            None => return Ok(Talk::Left),
         }
-        info!(newcomer = newcomer.pid, "a newcomer asks to take over");
+        let party = newcomer.party();
+        if let Err(Kept { reason, is_news }) = self.succession.admit(&party, Instant::now()) {
+            if is_news {
+                warn!("this meshd does not hand over: {reason}");
+            }
+            newcomer.say(&Message::Refusal { reason }, &[])?;
+            return Ok(Talk::Refused);
+        }
+        info!(newcomer = %party, "a newcomer asks to take over");
         // The file may be another one than last time.
         let Some(lock) = self.owner.share_lock()? else {
-            return Ok(None);
+            return Ok(Talk::Left);
         };
         let mut offer = Belongings::default();
         offer.add(Role::RegionLock, lock)?;
@@ -110,12 +137,19 @@ impl Household<'_> {
         let (more_labels, more_handles) = self.belongings.parts();
         labels.extend(more_labels);
         handles.extend(more_handles);
-        let network = belongings::network();
-        newcomer.say(&Message::Offer { labels, network }, &handles)?;
+        let own = self.succession.own();
+        let offer = Message::Offer {
+            labels,
+            network: belongings::network(),
+            node: own.node.clone(),
+            pid: own.pid.filter(|_| newcomer.pid.is_some()),
+            in_a_row: self.succession.with_another(Instant::now()),
+        };
+        newcomer.say(&offer, &handles)?;
         match newcomer.next_word().await? {
             Some(Message::Take) => {}
             Some(_) => return Err(out_of_turn()),
-            None => return Ok(None),
+            None => return Ok(Talk::Left),
         }
 
         self.owner.rest();
@@ -129,8 +163,18 @@ impl Household<'_> {
         if !matches!(kept, Ok(Some(_))) {
             self.owner.go_on();
         }
-        kept
+        Ok(kept?.map_or(Talk::Left, Talk::Serves))
     }
+}
+
+/// How a conversation ended.
+enum Talk {
+    /// The newcomer serves, and uses these Unix sockets.
+    Serves(Vec<Role>),
+    /// It left before it served.
+    Left,
+    /// It was told that this meshd stays.
+    Refused,
 }
 
 /// A newcomer that was let in.
@@ -138,9 +182,18 @@ struct Newcomer {
     socket: UnixStream,
     /// `None` when it cannot be seen from here.
     pid: Option<i32>,
+    /// Its name, once it has told it.
+    node: String,
 }
 
 impl Newcomer {
+    fn party(&self) -> Party {
+        Party {
+            node: self.node.clone(),
+            pid: self.pid.and_then(|pid| u32::try_from(pid).ok()),
+        }
+    }
+
     fn say(&self, message: &Message, handles: &[BorrowedFd<'_>]) -> io::Result<()> {
         send(&self.socket, message, handles)
     }

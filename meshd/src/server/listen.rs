@@ -2,12 +2,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::net::sockopt;
+
+use hivemind_shared::region::is_own_socket;
 
 /// A socket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -171,10 +172,8 @@ impl UnixSocket {
                         });
                     }
                     // Left behind by a process that was killed. A file that is no socket refuses too.
-                    Err(refused)
-                        if refused.kind() == io::ErrorKind::ConnectionRefused
-                            && is_socket(path) =>
-                    {
+                    Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+                        is_own_socket(path).map_err(error)?;
                         std::fs::remove_file(path).map_err(error)?;
                         UnixListener::bind(path).map_err(error)?
                     }
@@ -198,11 +197,6 @@ impl UnixSocket {
             listener,
         }
     }
-}
-
-/// Whether there is a Unix socket at `path`.
-pub fn is_socket(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
 #[cfg(test)]

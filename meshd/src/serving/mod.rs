@@ -328,6 +328,7 @@ async fn until_the_end(signals: &mut OsSignals, parts: &Parts) -> End {
         owner: &parts.owner,
         mesh: parts.mesh.as_ref(),
         belongings: &parts.belongings,
+        succession: &parts.succession,
     };
     // One for all signals: a conversation goes on over a reload.
     let mut handed_over = pin!(household.handed_over(parts.door.as_ref()));

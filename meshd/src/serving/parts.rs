@@ -7,6 +7,7 @@ use crate::background::Background;
 use crate::handover::belongings::{Belongings, Role};
 use crate::handover::door::Door;
 use crate::handover::predecessor::Predecessor;
+use crate::handover::succession::Succession;
 use crate::mesh::MeshService;
 use crate::ports_file::Ports;
 use crate::region_owner::RegionOwner;
@@ -31,6 +32,8 @@ pub(crate) struct Parts {
     pub(crate) ports: Ports,
     /// What the next meshd is offered.
     pub(crate) belongings: Belongings,
+    /// How this meshd came to have all this.
+    pub(crate) succession: Succession,
     /// The meshd before this one, until this one serves.
     pub(crate) predecessor: Option<Predecessor>,
 }

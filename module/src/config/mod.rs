@@ -8,6 +8,7 @@ pub(crate) mod tests;
 
 use std::path::PathBuf;
 
+use hivemind_shared::region::User;
 use serde_json::Value;
 
 use crate::actions::RateLimit;
@@ -27,6 +28,8 @@ pub(crate) struct Policy {
     pub(crate) failure_mode_deny: bool,
     /// Where the region to count in is.
     pub(crate) region: PathBuf,
+    /// Who may own it besides root, Envoy's user and members of Envoy's groups.
+    pub(crate) region_owner: Option<User>,
 }
 
 /// How answers look.
@@ -115,6 +118,7 @@ pub(crate) fn route_policy(json: &[u8]) -> Result<Policy, ConfigError> {
 const KEYS: &[&str] = &[
     "domain",
     "region",
+    "region_owner",
     "failure_mode_deny",
     "rate_limits",
     "enable_x_ratelimit_headers",
@@ -188,6 +192,9 @@ fn policy(config: &Object<'_>) -> Option<Policy> {
         Some(region) => region.nonempty_text(),
         None => Some(hivemind_shared::region::DEFAULT_PATH),
     };
+    let region_owner = config
+        .field("region_owner")
+        .and_then(|owner| owner.number_in(0..=u32::MAX));
     let rate_limits = config
         .field("rate_limits")
         .map(|rate_limits| rate_limits.elements(|rate_limit| actions::rate_limit(&rate_limit)));
@@ -199,6 +206,7 @@ fn policy(config: &Object<'_>) -> Option<Policy> {
         answers,
         failure_mode_deny,
         region: region?.into(),
+        region_owner: region_owner.map(User::of_id),
     })
 }
 

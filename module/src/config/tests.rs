@@ -39,7 +39,8 @@ fn what_is_not_said_has_defaults() {
     let settings = settings(r#"{"domain": "edge"}"#);
     let policy = settings.policy;
     assert_eq!(*policy.domain, *b"edge");
-    assert_eq!(policy.region, PathBuf::from("/dev/shm/hivemind.region"));
+    assert_eq!(policy.region, PathBuf::from("/dev/shm/hivemind/region"));
+    assert_eq!(policy.region_owner, None);
     assert!(policy.rate_limits.is_empty());
     assert!(!policy.failure_mode_deny);
     assert_eq!(settings.stat_prefix, "");
@@ -61,6 +62,7 @@ fn everything_can_be_said() {
         r#"{
             "domain": "edge",
             "region": "/run/hivemind/region",
+            "region_owner": 65532,
             "failure_mode_deny": true,
             "enable_x_ratelimit_headers": "DRAFT_VERSION_03",
             "disable_x_envoy_ratelimited_header": true,
@@ -73,6 +75,7 @@ fn everything_can_be_said() {
     );
     assert_eq!(settings.stat_prefix, "api");
     assert!(settings.policy.failure_mode_deny);
+    assert_eq!(settings.policy.region_owner, Some(User::of_id(65_532)));
     assert_eq!(
         settings.policy.region,
         PathBuf::from("/run/hivemind/region")

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::place::{Risk, User};
+
 /// Why a file could not be used as a region. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AttachError {
@@ -20,8 +22,18 @@ pub enum AttachError {
         /// What it said.
         source: io::Error,
     },
+    /// The file is of a user who is not trusted with a region.
+    #[error(
+        "the region at {} belongs to {owner}, who is neither root nor the one this runs as, and no group of it is the file's: run both as one user, use region.mode \"0660\" and a common group, or set region_owner to that user's number", path.display()
+    )]
+    OtherOwner {
+        /// The path tried.
+        path: PathBuf,
+        /// Whose it is.
+        owner: User,
+    },
     /// There is something else than a file at the path.
-    #[error("{} is not a regular file: point region.path to one", path.display())]
+    #[error("{} is not a regular file, or a symbolic link, which is not followed: point region.path to a file", path.display())]
     NotAFile {
         /// The path tried.
         path: PathBuf,
@@ -71,6 +83,7 @@ impl AttachError {
         match self {
             Self::Missing { .. } => "region_missing",
             Self::Unreadable { .. } => "region_unreadable",
+            Self::OtherOwner { .. } => "region_owner",
             Self::NotAFile { .. } => "region_not_a_file",
             Self::NotReady => "region_not_ready",
             Self::Foreign { .. } => "region_foreign",
@@ -81,9 +94,10 @@ impl AttachError {
     }
 
     /// Every cause there is.
-    pub const CAUSES: [&'static str; 8] = [
+    pub const CAUSES: [&'static str; 9] = [
         "region_missing",
         "region_unreadable",
+        "region_owner",
         "region_not_a_file",
         "region_not_ready",
         "region_foreign",
@@ -103,6 +117,15 @@ pub enum OwnError {
         path: PathBuf,
         /// The owner, when the region says.
         pid: Option<u64>,
+    },
+    /// What is at the path, or the directory it is in, can be exchanged by another user, or is theirs. It was
+    /// left alone.
+    #[error("{} {risk}, or point region.path elsewhere", path.display())]
+    Unsafe {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it, and whose it is.
+        risk: Risk,
     },
     /// The file at the path is no region of any version. It was left alone.
     #[error("{} exists and is not a region: remove it, or point region.path elsewhere", path.display())]

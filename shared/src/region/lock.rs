@@ -1,57 +1,54 @@
 //! The right to own the region: a lock on its file, which the kernel takes back from a process that dies.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::error::OwnError;
 use super::mapping::Mapping;
+use super::place::{self, MadeDirectory};
 use super::view::{FileIdentity, RegionView};
 use crate::rules::RuleSet;
 
 /// How often to start over when the file was replaced between opening and locking it.
 const ATTEMPTS_MAX: u32 = 16;
 
-/// The right to own the region at a path, as long as this lives.
+/// The right to own the region at a path, as long as this lives. A file that was made for the lock alone, and never
+/// became a region, goes with it.
 #[derive(Debug)]
 pub struct RegionLock {
     file: File,
     path: PathBuf,
     /// Whether another process has it too.
     is_shared: bool,
+    /// Its directory, if that was made for it.
+    made_directory: Option<MadeDirectory>,
 }
 
 impl RegionLock {
     /// Takes the right to the region at `path`. Where there is no file, an empty one of this `mode` is
-    /// made, for the lock.
+    /// made, for the lock, and its directory where there is none.
     ///
     /// # Errors
-    /// [`OwnError`]: owned by somebody else, no file, or refused by the system.
+    /// [`OwnError`]: owned by somebody else, no file, in reach of another user, or refused by the system.
     pub fn take(path: &Path, mode: u32) -> Result<Self, OwnError> {
         let failed = |action| failed(path, action);
+        let mut made_directory = None;
         for _ in 0..ATTEMPTS_MAX {
-            let file = OpenOptions::new()
-                .read(true)
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .mode(mode)
-                // Opening a device or a FIFO must neither wait nor do anything.
-                .custom_flags(i32::from_ne_bytes(
-                    rustix::fs::OFlags::NONBLOCK.bits().to_ne_bytes(),
-                ))
-                .open(path)
-                .map_err(failed("open"))?;
-            // A FIFO or a device has no length either and would pass for a file made just now.
-            if !file.metadata().map_err(failed("examine"))?.is_file() {
-                return Err(OwnError::Foreign {
-                    path: path.to_owned(),
-                });
-            }
+            made_directory = place::prepare_directory(path, mode)?.or(made_directory);
+            let file = match place::open_own(path)? {
+                Some(file) => file,
+                None => match place::create_new(path, mode) {
+                    Ok(file) => file,
+                    // Another process was quicker.
+                    Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
+                    Err(error) => return Err(failed("create")(error)),
+                },
+            };
             if let Some(lock) = Self::lock(file, path)? {
-                return Ok(lock);
+                return Ok(lock.with_directory(made_directory));
             }
         }
         Err(failed("lock")(io::Error::other(
@@ -67,9 +64,9 @@ impl RegionLock {
     pub fn of_shared(handle: OwnedFd, path: &Path) -> Result<Option<Self>, OwnError> {
         // Locking again what is locked through this very handle changes nothing.
         let lock = Self::lock(File::from(handle), path)?;
-        Ok(lock.map(|lock| Self {
-            is_shared: true,
-            ..lock
+        Ok(lock.map(|mut lock| {
+            lock.is_shared = true;
+            lock
         }))
     }
 
@@ -79,7 +76,18 @@ impl RegionLock {
             file,
             path: path.to_owned(),
             is_shared: false,
+            made_directory: None,
         }
+    }
+
+    fn with_directory(mut self, made: Option<MadeDirectory>) -> Self {
+        self.made_directory = made;
+        self
+    }
+
+    /// The directory that was made for the region, to be dropped when everything in it is gone again.
+    pub const fn take_directory(&mut self) -> Option<MadeDirectory> {
+        self.made_directory.take()
     }
 
     /// Locks an open file; `None` when it is not the one at `path` any more.
@@ -95,8 +103,7 @@ impl RegionLock {
             Err(TryLockError::Error(source)) => return Err(failed(path, "lock")(source)),
         }
         let metadata = file.metadata().map_err(failed(path, "examine"))?;
-        let is_there = std::fs::metadata(path)
-            .is_ok_and(|there| FileIdentity::of(&there) == FileIdentity::of(&metadata));
+        let is_there = place::is_at(path, FileIdentity::of(&metadata));
         Ok(is_there.then(|| Self::held(file, path)))
     }
 
@@ -137,6 +144,17 @@ impl RegionLock {
     pub(super) fn is_fresh(&self) -> Result<bool, OwnError> {
         let metadata = self.file.metadata();
         Ok(metadata.map_err(failed(&self.path, "examine"))?.len() == 0)
+    }
+}
+
+impl Drop for RegionLock {
+    fn drop(&mut self) {
+        // Nobody else removes or fills the file while it is locked.
+        if let Ok(metadata) = self.file.metadata()
+            && metadata.len() == 0
+        {
+            place::remove(&self.path, FileIdentity::of(&metadata));
+        }
     }
 }
 

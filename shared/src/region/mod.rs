@@ -14,6 +14,7 @@ pub mod layout;
 mod lock;
 mod mapping;
 mod owner;
+mod place;
 mod rules_area;
 mod stats;
 mod view;
@@ -32,6 +33,7 @@ use layout::{Header, LAYOUT_VERSION, Layout, MAGIC, READY, Shape};
 pub use lock::RegionLock;
 use mapping::Mapping;
 pub use owner::{Opened, OwnedRegion, Published};
+pub use place::{MadeDirectory, Risk, User, is_own_socket};
 pub(crate) use stats::Hits;
 pub use stats::RuleStats;
 pub use view::{Counter, Evictions, Fill, RegionView};
@@ -47,8 +49,8 @@ use crate::table::{
 use crate::token_bucket::{Mark, Memory, TIMES, remember};
 use crate::window::Window;
 
-/// Where a region is unless somebody says otherwise.
-pub const DEFAULT_PATH: &str = "/dev/shm/hivemind.region";
+/// Where a region is unless somebody says otherwise: in a directory of the daemon's own, which it makes.
+pub const DEFAULT_PATH: &str = "/dev/shm/hivemind/region";
 
 /// The id that no region has: to the mesh, hits that were forgiven are what this actor counted. It comes before
 /// all others, so that in a list by id nobody hears of counts before hearing that they were forgiven.
@@ -135,12 +137,22 @@ pub(crate) struct Call<'a, G> {
 }
 
 impl Region {
-    /// Attaches to the region a daemon made.
+    /// Attaches to the region a daemon made: one of root, of the user this process runs as, or of a group of
+    /// this process. Whoever owns the file decides what is limited.
     ///
     /// # Errors
     /// [`AttachError`] names what is wrong with the file. Nothing is changed.
     pub fn attach(path: &Path) -> Result<Self, AttachError> {
+        Self::attach_to(path, None)
+    }
+
+    /// The same, to a region that may belong to one more user.
+    ///
+    /// # Errors
+    /// [`AttachError`] names what is wrong with the file. Nothing is changed.
+    pub fn attach_to(path: &Path, trusted: Option<User>) -> Result<Self, AttachError> {
         let file = view::open(path, OpenOptions::new().read(true).write(true))?;
+        place::check_trusted(&file, path, trusted)?;
         RegionView::of_file(&file, path, Mapping::read_write).map(Self::of_view)
     }
 
@@ -437,17 +449,8 @@ struct Identity {
 
 impl Identity {
     fn draw(hash_key: Option<[u8; 16]>) -> io::Result<Self> {
-        let mut random = [0_u8; 24];
-        let mut filled = 0;
-        while filled < random.len() {
-            let rest = &mut random[filled..];
-            filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())?;
-        }
-        let (id, key) = random.split_at(8);
-        let mut region_id = [0; 8];
-        region_id.copy_from_slice(id);
-        let mut drawn_key = [0; 16];
-        drawn_key.copy_from_slice(key);
+        let region_id = draw_random()?;
+        let drawn_key = draw_random()?;
         Ok(Self {
             // One in 2^64 would draw the id that is no region's.
             region_id: match u64::from_le_bytes(region_id) {
@@ -457,6 +460,17 @@ impl Identity {
             hash_key: hash_key.unwrap_or(drawn_key),
         })
     }
+}
+
+/// Bytes that nobody can guess.
+fn draw_random<const BYTES: usize>() -> io::Result<[u8; BYTES]> {
+    let mut random = [0; BYTES];
+    let mut filled = 0;
+    while filled < BYTES {
+        let rest = &mut random[filled..];
+        filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())?;
+    }
+    Ok(random)
 }
 
 /// Fills the header of zeroed memory; the ready word comes last.

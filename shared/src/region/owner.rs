@@ -5,18 +5,19 @@ use std::fs::{File, OpenOptions, Permissions};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::error::{OwnError, PublishError};
-use super::layout::{Layout, MAGIC};
+use super::layout::{Header, Layout, MAGIC};
 use super::lock::RegionLock;
 use super::mapping::Mapping;
+use super::place;
 use super::view::{self, FileIdentity, RegionView};
-use super::{Identity, Region, RegionOptions, rules_area, write_header};
+use super::{Identity, Region, RegionOptions, draw_random, rules_area, write_header};
 use crate::rules::{RuleSet, assign_stats, encode};
-use crate::sync::Ordering;
+use crate::sync::{AtomicWord, Ordering};
 
 /// How an owner came by its region.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +49,12 @@ pub struct OwnedRegion {
     /// None for a region in memory, and once the right was left to another process.
     lock: Option<RegionLock>,
     path: PathBuf,
+    /// What [`fixed_words`] are.
+    fixed: Vec<u64>,
+    /// The number of the present run, or of the last one before it has begun.
+    incarnation: AtomicWord,
+    /// The generation of the published rules.
+    generation: AtomicWord,
 }
 
 impl OwnedRegion {
@@ -104,11 +111,7 @@ impl OwnedRegion {
                 (region, RegionLock::held(file, &path), opened)
             }
         };
-        let owned = Self {
-            region: Arc::new(region),
-            lock: Some(lock),
-            path,
-        };
+        let owned = Self::new(Arc::new(region), Some(lock), path);
         owned.sign();
         // What an earlier run left there is closed by now; one that hands over answers until it has.
         if !is_shared {
@@ -117,12 +120,68 @@ impl OwnedRegion {
         Ok((owned, opened))
     }
 
+    fn new(region: Arc<Region>, lock: Option<RegionLock>, path: PathBuf) -> Self {
+        let header = region.raw_header();
+        // Relaxed: who could write them meanwhile is no owner.
+        let read = |word: &AtomicWord| word.load(Ordering::Relaxed);
+        Self {
+            fixed: fixed_words(header).map(read).collect(),
+            incarnation: AtomicWord::new(read(&header.incarnation)),
+            generation: AtomicWord::new(read(&header.rules_generation)),
+            region,
+            lock,
+            path,
+        }
+    }
+
     /// Says that this process is the owner.
     pub fn sign(&self) {
         let pid = u64::from(std::process::id());
-        // Relaxed: for people.
+        // Relaxed all: for people, and this process is the only writer from now on.
         let header = self.region.raw_header();
         header.owner_pid.store(pid, Ordering::Relaxed);
+        for (own, word) in [
+            (&self.incarnation, &header.incarnation),
+            (&self.generation, &header.rules_generation),
+        ] {
+            own.store(word.load(Ordering::Relaxed), Ordering::Relaxed);
+        }
+    }
+
+    /// Puts right what another process that is attached wrote over the owner's words in the header: those that
+    /// whoever attaches checks, that the region was replaced, and whose it is. Says whether there was anything.
+    pub fn mend(&self) -> bool {
+        let header = self.region.raw_header();
+        let pid = u64::from(std::process::id());
+        let own = [
+            (&header.replaced, 0),
+            (&header.owner_pid, pid),
+            (
+                &header.incarnation,
+                self.incarnation.load(Ordering::Relaxed),
+            ),
+            (
+                &header.rules_generation,
+                self.generation.load(Ordering::Relaxed),
+            ),
+        ];
+        let fixed = fixed_words(header).zip(self.fixed.iter().copied());
+        let mut is_mended = false;
+        for (word, value) in own.into_iter().chain(fixed) {
+            if word.load(Ordering::Relaxed) != value {
+                // READY and PUBLISH. Release: the ready word comes last, and the rules were there before.
+                word.store(value, Ordering::Release);
+                is_mended = true;
+            }
+        }
+        is_mended
+    }
+
+    /// Removes the file, if it is still the one at the path: for a region that was made by a start which failed.
+    pub fn remove(&self) {
+        if let (Some(_), Some(identity)) = (&self.lock, self.region.identity()) {
+            place::remove(&self.path, identity);
+        }
     }
 
     /// A second handle on the right to own the region, for the process that is to own it next: the right
@@ -140,11 +199,7 @@ impl OwnedRegion {
     }
 
     pub(super) fn anonymous(region: Arc<Region>) -> Self {
-        Self {
-            region,
-            lock: None,
-            path: PathBuf::new(),
-        }
+        Self::new(region, None, PathBuf::new())
     }
 
     /// The region, to share with everything that counts.
@@ -180,6 +235,7 @@ impl OwnedRegion {
             next
         };
         word.store(next, Ordering::Relaxed);
+        self.incarnation.store(next, Ordering::Relaxed);
         next
     }
 
@@ -240,8 +296,29 @@ impl OwnedRegion {
             generation,
             &encode(&rules),
         )?;
+        self.generation.store(generation, Ordering::Relaxed);
         Ok(Published { generation, rules })
     }
+}
+
+/// The words of a header that never change once it is written, the ready word last.
+fn fixed_words(header: &Header) -> impl Iterator<Item = &AtomicWord> {
+    [
+        &header.magic,
+        &header.layout_version,
+        &header.size_bytes,
+        &header.region_id,
+        &header.created_unix_ms,
+        &header.hash_key_first,
+        &header.hash_key_last,
+        &header.max_keys,
+        &header.buckets,
+        &header.label_bytes,
+        &header.rules_bytes,
+    ]
+    .into_iter()
+    .chain(&header.section_offsets)
+    .chain([&header.ready])
 }
 
 fn lay_out(options: &RegionOptions) -> Result<Layout, OwnError> {
@@ -347,12 +424,10 @@ fn create(
             source,
         }
     };
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    // One name for everybody: whoever gets here holds the lock of the file at `path`, and what a
-    // killed process left behind, with its memory, is found again.
-    name.push(".new");
-    let temporary = path.with_file_name(name);
-    let _ = std::fs::remove_file(&temporary);
+    // What a killed process left behind holds as much memory as a region.
+    place::remove_leftovers(path);
+    let random = draw_random().map_err(failed("draw random numbers for"))?;
+    let temporary = place::temporary(path, u64::from_le_bytes(random));
     let made = make(&temporary, path, options, layout).and_then(|made| {
         std::fs::rename(&temporary, path).map_err(failed("put in place"))?;
         // Somebody who removed the file at `path` let another daemon in.
@@ -381,16 +456,7 @@ fn make(
             source,
         }
     };
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(options.mode)
-        .open(temporary)
-        .map_err(failed("create"))?;
-    // The mode in `open` is cut by the umask.
-    file.set_permissions(Permissions::from_mode(options.mode))
-        .map_err(failed("set the mode of"))?;
+    let file = place::create_new(temporary, options.mode).map_err(failed("create"))?;
     file.try_lock()
         .map_err(|error| failed("lock")(error.into()))?;
     // All memory now: a page that cannot be had later would end the Envoy that touches it.

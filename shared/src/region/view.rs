@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::ops::Range;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use super::error::{AttachError, LoadRulesError};
 use super::labels::{self, Label};
 use super::layout::{self, Header, LAYOUT_VERSION, Layout, MAGIC, READY, STATS_CELLS, Shape};
 use super::mapping::{Mapping, Section};
+use super::place;
 use super::rules_area;
 use super::stats::{RuleStats, StatsCell};
 use crate::fingerprint::{Fingerprint, KeyHasher};
@@ -187,11 +188,16 @@ impl RegionView {
         view().ok_or(truncated)
     }
 
-    /// Whether `path` still names the file that is mapped, and its owner has not replaced it.
+    /// Whether `path` still names the file that is mapped. No word in the file has a say in that: whoever is
+    /// attached can write it.
     pub fn is_current(&self, path: &Path) -> bool {
-        let same_file = std::fs::metadata(path)
-            .is_ok_and(|metadata| Some(FileIdentity::of(&metadata)) == self.identity);
-        same_file && self.header(|header| &header.replaced) == 0
+        self.identity
+            .is_some_and(|identity| place::is_at(path, identity))
+    }
+
+    /// Which file is mapped; none for a region in memory.
+    pub(super) const fn identity(&self) -> Option<FileIdentity> {
+        self.identity
     }
 
     /// Random number drawn when the region was created: the actor id of this node's counters.
@@ -478,21 +484,17 @@ fn check_header(header: &Header) -> Result<Layout, AttachError> {
     })
 }
 
-/// Opens a region's file, whatever is at the path, without waiting for anybody.
+/// Opens a region's file, whatever is at the path, without waiting for anybody or following a link.
 pub(super) fn open(path: &Path, options: &mut OpenOptions) -> Result<File, AttachError> {
-    // A FIFO would wait for its other end otherwise.
-    options
-        .custom_flags(i32::from_ne_bytes(
-            rustix::fs::OFlags::NONBLOCK.bits().to_ne_bytes(),
-        ))
-        .open(path)
-        .map_err(|source| attach_io_error(path, source))
+    place::open_without_following(path, options).map_err(|source| attach_io_error(path, source))
 }
 
 fn attach_io_error(path: &Path, source: io::Error) -> AttachError {
     let path = path.to_owned();
     if source.kind() == io::ErrorKind::NotFound {
         AttachError::Missing { path }
+    } else if place::is_link_error(&source) {
+        AttachError::NotAFile { path }
     } else {
         AttachError::Unreadable { path, source }
     }

@@ -198,7 +198,7 @@ fn all_problems_are_told_at_once_and_where_they_are() {
             }"#
         ),
         [
-            "domian: is not known; known are domain, region, failure_mode_deny, rate_limits, \
+            "domian: is not known; known are domain, region, region_owner, failure_mode_deny, rate_limits, \
              enable_x_ratelimit_headers, disable_x_envoy_ratelimited_header, \
              rate_limited_status, rate_limited_as_resource_exhausted, status_on_error, \
              stat_prefix",

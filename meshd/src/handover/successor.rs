@@ -92,7 +92,7 @@ impl Household<'_> {
                 }
                 Ok(Talk::Refused) => {}
                 Ok(Talk::Left) => {
-                    info!(newcomer = pid, "the newcomer has left, this meshd goes on")
+                    info!(newcomer = pid, "the newcomer has left, this meshd goes on");
                 }
                 Err(error) => {
                     warn!(newcomer = pid, %error, "the newcomer is not to be understood, this meshd goes on");

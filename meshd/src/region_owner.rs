@@ -260,6 +260,12 @@ impl RegionOwner {
         });
     }
 
+    /// The region is there, however full it is.
+    fn say_it_works(&self) {
+        let state = self.lock_fill().state();
+        self.health.update(|components| components.region = state);
+    }
+
     /// Keys that count in the present window of their limit, as of the last seconds; `None` before they were
     /// counted.
     pub fn live_keys(&self) -> Option<u64> {
@@ -280,8 +286,7 @@ impl RegionOwner {
         if owned.last_failure.take().is_some() {
             info!(path = %self.path.display(), "the region is back");
         }
-        self.health
-            .update(|components| components.region = State::Up);
+        self.say_it_works();
         if owned.mend() && !owned.is_tampered {
             owned.is_tampered = true;
             warn!(
@@ -381,8 +386,7 @@ impl RegionOwner {
                 owned.rules = rules.map(Arc::new);
                 owned.last_failure = None;
                 owned.is_tampered = false;
-                self.health
-                    .update(|components| components.region = State::Up);
+                self.say_it_works();
             }
             Err(failure) => {
                 let failure = failure.to_string();

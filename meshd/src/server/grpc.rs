@@ -103,7 +103,7 @@ impl Services {
                 to_compress: &mut to_compress,
                 held: &mut held,
             };
-            let request = request.map(|body| RequestBody::new(body, member, Span::Whole));
+            let request = request.map(|body| RequestBody::new(body, member, Span::Call));
             let mut response = Grpc::new(SmallMessages)
                 .apply_max_message_size_config(Some(REQUEST_SIZE_MAX), None)
                 .accept_compressed(CompressionEncoding::Gzip)

@@ -148,7 +148,7 @@ async fn answer(
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
         return response.map(|body| AnswerBody::new(body, Held::nothing(member)));
     };
-    let mut request = request.map(|body| Body::new(RequestBody::new(body, member, Span::Whole)));
+    let mut request = request.map(|body| Body::new(RequestBody::new(body, member, Span::Request)));
     request.extensions_mut().insert(ConnectInfo(caller));
     let Ok(mut response) = router.call(request).await;
     if left.has_reached(Phase::Draining) {

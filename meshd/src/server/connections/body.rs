@@ -1,16 +1,15 @@
 //! Bodies of requests and answers, with what they take.
 
-use std::io::IoSlice;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use hyper::body::{Body, Buf, Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use tokio::time::Sleep;
 use tonic::Status;
 
 use super::cause::Refusal;
+use super::held::SMALL_BYTES;
 use super::{Held, Member};
 
 /// How long a request that has come as a whole may be answered before its connection counts as idle.
@@ -41,8 +40,10 @@ impl From<Refusal> for Status {
 /// How long a body may take.
 #[derive(Clone, Copy, Debug)]
 pub enum Span {
-    /// From its beginning to its end.
-    Whole,
+    /// From its beginning to its end, when its answer may take a while.
+    Request,
+    /// From its beginning to its end, when it is answered at once.
+    Call,
     /// From one part to the next: it is a stream of messages.
     EachPart,
 }
@@ -51,11 +52,12 @@ pub enum Span {
 #[derive(Debug)]
 pub struct RequestBody {
     inner: Incoming,
-    timeout: Duration,
     span: Span,
     /// There once something had to be waited for.
     deadline: Option<Pin<Box<Sleep>>>,
     /// Bytes that were read.
+    length: usize,
+    /// Those of them that are more than every call takes.
     held: Held,
 }
 
@@ -64,18 +66,29 @@ impl RequestBody {
     pub fn new(inner: Incoming, member: &Arc<Member>, span: Span) -> Self {
         let body = Self {
             inner,
-            timeout: member.all().limits().body_timeout,
             span,
             deadline: None,
+            length: 0,
             held: Held::nothing(member),
         };
         body.note_end();
         body
     }
 
+    /// Its connection is in use once it has come as a whole.
     fn note_end(&self) {
-        if self.inner.is_end_stream() {
+        if matches!(self.span, Span::Request) && self.inner.is_end_stream() {
             self.held.member().in_use_for(ANSWER_MS);
+        }
+    }
+
+    /// Holds so many more bytes.
+    fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
+        let before = self.length.max(SMALL_BYTES);
+        self.length += bytes;
+        match self.length.saturating_sub(before) {
+            0 => Ok(()),
+            more => self.held.grow(more),
         }
     }
 
@@ -97,7 +110,7 @@ impl Body for RequestBody {
         match Pin::new(&mut this.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let length = frame.data_ref().map_or(0, Bytes::len);
-                if let Err(refusal) = this.held.grow(length) {
+                if let Err(refusal) = this.hold(length) {
                     return Poll::Ready(Some(Err(this.refuse(refusal))));
                 }
                 if matches!(this.span, Span::EachPart) {
@@ -109,10 +122,10 @@ impl Body for RequestBody {
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Lost(error)))),
             Poll::Pending => {
-                let timeout = this.timeout;
+                let limits = this.held.member().all().limits();
                 let deadline = this
                     .deadline
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(limits.body_timeout)));
                 ready!(deadline.as_mut().poll(cx));
                 Poll::Ready(Some(Err(this.refuse(Refusal::BodyTimeout))))
             }
@@ -144,19 +157,23 @@ impl<B> AnswerBody<B> {
 }
 
 impl<B: Body<Data = Bytes> + Unpin> Body for AnswerBody<B> {
-    type Data = Part;
+    type Data = Bytes;
     type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Part>, B::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = &mut *self;
-        let frame = ready!(Pin::new(&mut this.inner).poll_frame(cx));
+        let polled = Pin::new(&mut this.inner).poll_frame(cx);
+        match &polled {
+            Poll::Ready(Some(Ok(frame))) if is_large(frame) => {}
+            _ => return polled,
+        }
         let member = this.held.member();
-        Poll::Ready(
-            frame.map(|frame| frame.map(|frame| frame.map_data(|data| Part::new(data, member)))),
-        )
+        polled.map(|frame| {
+            frame.map(|frame| frame.map(|frame| frame.map_data(|data| Part::hold(data, member))))
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -168,35 +185,28 @@ impl<B: Body<Data = Bytes> + Unpin> Body for AnswerBody<B> {
     }
 }
 
-/// A part of an answer, held until it was sent.
-#[derive(Debug)]
-pub struct Part {
+/// Whether a part is more than what every call takes.
+fn is_large(frame: &Frame<Bytes>) -> bool {
+    frame
+        .data_ref()
+        .is_some_and(|data| data.len() > SMALL_BYTES)
+}
+
+/// A large part of an answer, held until it was sent.
+struct Part {
     bytes: Bytes,
-    held: Held,
+    _held: Held,
 }
 
 impl Part {
-    fn new(bytes: Bytes, member: &Arc<Member>) -> Self {
-        let held = Held::part(member, bytes.len());
-        Self { bytes, held }
+    fn hold(bytes: Bytes, member: &Arc<Member>) -> Bytes {
+        let _held = Held::part(member, bytes.len());
+        Bytes::from_owner(Self { bytes, _held })
     }
 }
 
-impl Buf for Part {
-    fn remaining(&self) -> usize {
-        self.bytes.len()
-    }
-
-    fn chunk(&self) -> &[u8] {
+impl AsRef<[u8]> for Part {
+    fn as_ref(&self) -> &[u8] {
         &self.bytes
-    }
-
-    fn chunks_vectored<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
-        self.bytes.chunks_vectored(slices)
-    }
-
-    fn advance(&mut self, count: usize) {
-        self.bytes.advance(count);
-        self.held.member().part_progressed();
     }
 }

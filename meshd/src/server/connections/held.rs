@@ -5,8 +5,11 @@ use std::sync::Arc;
 use super::Member;
 use super::cause::Refusal;
 
-/// What a call takes beside its bytes: tasks, buffers, the state of a stream.
+/// What a call takes: tasks, buffers, the state of a stream, and a small message each way.
 const CALL_BYTES: usize = 4 * 1_024;
+
+/// Bytes of a message each way that are among what every call takes.
+pub(super) const SMALL_BYTES: usize = 1_024;
 
 /// Bytes held for a connection, until dropped.
 #[derive(Debug)]
@@ -45,6 +48,7 @@ impl Held {
     pub(super) fn part(member: &Arc<Member>, bytes: usize) -> Self {
         // Cannot fail without a bound.
         let _ = member.take_bytes(bytes, usize::MAX);
+        member.progressed();
         member.begin_part();
         Self {
             member: Arc::clone(member),
@@ -65,7 +69,7 @@ impl Held {
         Ok(())
     }
 
-    /// From now on they are an answer that has to be read.
+    /// From now on they are an answer that has to be read. The connection was used just now.
     pub fn become_answer(&mut self) {
         if !self.is_answer {
             self.is_answer = true;

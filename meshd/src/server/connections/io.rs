@@ -64,6 +64,10 @@ impl<I> Watched<I> {
 
     fn written<T>(&mut self, result: Poll<T>) -> Poll<T> {
         let is_blocked = result.is_pending();
+        if matches!(self.protocol, Protocol::Http1) && !is_blocked {
+            // Over HTTP/2 it may be something else than an answer.
+            self.member.progressed();
+        }
         if is_blocked != self.is_blocked {
             self.is_blocked = is_blocked;
             self.member.blocked(is_blocked);

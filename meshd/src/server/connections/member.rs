@@ -45,8 +45,9 @@ pub struct Member {
     awaits_head: AtomicBool,
     /// Since when the operating system takes no more of what is sent; 0 when it does.
     blocked_since_ms: AtomicWord,
-    /// Parts of answers that are not sent, and when one was last.
+    /// Answers, and large parts of answers, that are not sent.
     unsent: AtomicUsize,
+    /// When something of an answer was last sent, as far as that is known.
     sent_ms: AtomicWord,
     /// Bytes that are buffered for it.
     bytes: AtomicUsize,
@@ -144,21 +145,17 @@ impl Member {
 
     /// One more part of an answer waits to be sent.
     pub(super) fn begin_part(&self) {
-        if self.unsent.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.part_progressed();
-        }
+        self.unsent.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// More of a part was sent.
-    pub(super) fn part_progressed(&self) {
+    /// Something of an answer was sent, or a large part of one begins to be.
+    pub(super) fn progressed(&self) {
         self.sent_ms.store(now_ms(), Ordering::Relaxed);
     }
 
     /// A part was sent, or given up.
     pub(super) fn end_part(&self) {
-        if self.unsent.fetch_sub(1, Ordering::Relaxed) > 1 {
-            self.part_progressed();
-        }
+        self.unsent.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The time that it has run out of, if any.
@@ -172,7 +169,8 @@ impl Member {
         }
         let has_unsent = self.unsent.load(Ordering::Relaxed) > 0;
         let is_unread = has_passed(&self.blocked_since_ms, write_ms)
-            || has_unsent && has_passed(&self.sent_ms, write_ms);
+            // Where calls are answered, answers are read: no more than so many may be on their way.
+            || has_unsent && now_ms.saturating_sub(self.active_ms()) > write_ms;
         is_unread.then_some(Cause::WriteTimeout)
     }
 

@@ -207,7 +207,7 @@ fn what_peers_counted_evicts_no_key_that_was_asked_for_here() {
     let window = hour(99).period.window_at(clock.now_s());
     let put = |name| table.put_remote(&hour(name), window, 5, Put::Raise, &clock, &peers);
     assert_eq!(put(99), Err(CountError::Full));
-    // A limit that a request brought along gives way to it, and it to another one.
+    // A per-request override gives way to it, and it to another one.
     let request = Asks::for_source(Source::REQUEST);
     table
         .count(&hour(97), 1, clock.now_s(), &clock, &request)

@@ -190,7 +190,7 @@ pub struct RateLimiting {
     pub config_path: PathBuf,
     /// Whether several files, or resources of the management server, may hold rules of one domain.
     pub merge_domain_config: bool,
-    /// Whether a limit that a request brings along takes the place of the configured one.
+    /// Whether a per-request override takes the place of the configured one.
     pub request_limits: bool,
     /// Whether requests that are over their limits pass all the same.
     pub shadow_mode: bool,

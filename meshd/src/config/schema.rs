@@ -228,7 +228,7 @@ pub static KEYS: [Key; 82] = [
     key!(
         rate_limiting.request_limits,
         "BOOLEAN",
-        "Whether a limit that a request brings along takes the place of the configured one"
+        "Whether a per-request override takes the place of the configured one"
     ),
     key!(
         rate_limiting.shadow_mode,

@@ -137,7 +137,7 @@ struct Parts {
 pub struct ServiceSettings {
     /// What answers carry besides the statuses.
     extras: Extras,
-    /// Whether a limit that a descriptor brings along takes the place of the configured one.
+    /// Whether a per-request override (`limit` of a descriptor) takes the place of the configured one.
     request_limits: bool,
 }
 

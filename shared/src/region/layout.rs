@@ -91,7 +91,7 @@ pub struct Header {
     pub table_full: AtomicWord,
     /// Hits given up because others changed the slot too often.
     pub contended: AtomicWord,
-    /// Keys of limits that requests brought along that were evicted while they counted.
+    /// Keys of per-request overrides that were evicted while they counted.
     pub evicted_request_keys: AtomicWord,
     /// Keys that only peers had asked for that were evicted while they counted.
     pub evicted_peer_keys: AtomicWord,

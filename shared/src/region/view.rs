@@ -87,7 +87,7 @@ impl Counter {
 pub struct Evictions {
     /// Of rules that are published.
     pub of_rules: u64,
-    /// Of limits that requests brought along.
+    /// Of per-request overrides.
     pub of_requests: u64,
     /// Of those that only peers had asked for.
     pub of_peers: u64,

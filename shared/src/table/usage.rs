@@ -6,7 +6,7 @@ use super::words;
 /// Statistics index of hits that no rule's statistics are for.
 pub const NO_RULE: u32 = u32::MAX;
 
-/// Who keeps a key in the table: a rule, a limit that a request brought along, or peers.
+/// Who keeps a key in the table: a rule, a per-request override, or peers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Source(u32);
 
@@ -14,7 +14,7 @@ impl Source {
     const BITS: u32 = 13;
     const MASK: u32 = (1 << Self::BITS) - 1;
 
-    /// A limit that a request brought along.
+    /// A per-request override.
     pub const REQUEST: Self = Self(NO_RULE & Self::MASK);
 
     /// Peers, who counted hits of it; nobody has asked for it here.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use hivemind_shared::descriptor::Entry;
-use scenarios::{Asker, Growth, address, full_region, region, region_of_rules};
+use scenarios::{Asker, Growth, address, full_region, new_values, region, region_of_rules};
 
 fn hot(c: &mut Criterion) {
     let owned = region(1_000, 1);
@@ -59,9 +59,13 @@ fn new_and_full(c: &mut Criterion) {
     });
     let owned = full_region();
     let mut asker = Asker::new(&owned);
-    let value = address(99_999_999);
+    let values = new_values();
+    let mut values = values.iter().cycle();
     c.bench_function("a new key in a full table", |b| {
-        b.iter(|| asker.ask_key("full", black_box(&value)));
+        b.iter(|| {
+            let value = values.next().map_or("", String::as_str);
+            asker.ask_key("full", black_box(value))
+        });
     });
 }
 

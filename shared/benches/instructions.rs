@@ -10,7 +10,7 @@ use std::io::Write;
 use std::process::{Command, ExitCode};
 
 use hivemind_shared::descriptor::Entry;
-use scenarios::{Asker, Growth, address, full_region, region, region_of_rules};
+use scenarios::{Asker, Growth, address, full_region, new_values, region, region_of_rules};
 
 const SHORT: u64 = 1_000;
 const LONG: u64 = 11_000;
@@ -60,9 +60,13 @@ const SCENARIOS: [Scenario; 20] = [
     ("a new key in a full table", |times| {
         let owned = full_region();
         let mut asker = Asker::new(&owned);
-        let value = address(99_999_999);
-        for _ in 0..times {
-            let _ = std::hint::black_box(asker.ask_key("full", &value));
+        let values = new_values();
+        for value in values
+            .iter()
+            .cycle()
+            .take(usize::try_from(times).unwrap_or(0))
+        {
+            let _ = std::hint::black_box(asker.ask_key("full", value));
         }
     }),
     ("10 rules: values of a key", |times| {

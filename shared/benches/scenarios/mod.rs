@@ -119,13 +119,18 @@ pub(crate) fn full_region() -> OwnedRegion {
     for key in 0..10_000 {
         let value = address(key);
         let entries = [Entry::new("full", &value)];
-        // Most of these find no room; that is the point.
+        // Most of these evict another one; that is the point.
         let _ = limiter.decide(b"edge", &[Descriptor::new(&entries)], 1, &mut decision);
     }
     owned
 }
 
-/// The how-many-eth address, written as a header would carry it.
+/// Values that a full region has not seen lately: it has evicted each long before it comes again.
+pub(crate) fn new_values() -> Vec<String> {
+    (0..20_000).map(|key| address(1_000_000 + key)).collect()
+}
+
+/// The n-th address, written as a header would carry it.
 pub(crate) fn address(key: u32) -> String {
     let [a, b, c, d] = key.to_be_bytes();
     format!("{}.{b}.{c}.{d}", a.wrapping_add(10))

@@ -28,7 +28,6 @@ pub mod shutdown;
 mod small_file;
 pub mod sockets;
 pub mod telemetry;
-mod throttle;
 pub mod value_series;
 
 use std::ffi::OsString;

@@ -9,7 +9,7 @@ use hivemind_mesh::node::Presence;
 use hivemind_mesh::refusals::{Refusal, RefusalCause};
 
 use super::peer_log::reason;
-use crate::throttle::Throttle;
+use crate::telemetry::throttle::Throttle;
 
 /// How long no peer may be there before that is a fault: at a start they are looked for meanwhile, and a peer that
 /// does not answer for a moment is not gone.

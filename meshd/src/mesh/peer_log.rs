@@ -8,7 +8,7 @@ use hivemind_mesh::node::{PeerChange, PeerEvent};
 use hivemind_mesh::refusals::{Refusal, RefusalCause};
 use tracing::{info, warn};
 
-use crate::throttle::Throttle;
+use crate::telemetry::throttle::Throttle;
 
 /// Lines that are written at once; after that one more each [`LINE_INTERVAL`].
 const LINES_MAX: u32 = 100;
@@ -151,7 +151,7 @@ fn say(
     }
 }
 
-/// Why the datagrams of a host are of no use, for people.
+/// Why the datagrams of a host are of no use, in words.
 pub(super) const fn reason(cause: RefusalCause, is_sealed: bool) -> &'static str {
     match cause {
         RefusalCause::OtherVersion => {

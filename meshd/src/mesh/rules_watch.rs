@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hivemind_mesh::status::{PeerState, PeerStatus};
 
-use crate::throttle::Throttle;
+use crate::telemetry::throttle::Throttle;
 
 /// Peers that are warned about at a time; others have their turn a second later.
 const LINES_MAX: usize = 8;

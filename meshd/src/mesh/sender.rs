@@ -12,7 +12,7 @@ use rustix::net::{MMsgHdr, SendAncillaryBuffer, SendFlags, SocketAddrAny, sendmm
 use tracing::warn;
 
 use super::socket::MeshSocket;
-use crate::throttle::Throttle;
+use crate::telemetry::throttle::Throttle;
 
 /// Datagrams that are sent with one system call at most.
 const SEND_BATCH: usize = 64;

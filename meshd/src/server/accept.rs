@@ -13,7 +13,7 @@ use super::connection::Stream;
 use super::connections::{Connections, PortName};
 use super::workers::Workers;
 use crate::shutdown::{Phase, StopSignal};
-use crate::telemetry::throttle::Throttle;
+use crate::telemetry::throttle::SharedThrottle;
 
 /// How long accepting rests after it failed: the usual cause is that file descriptors have run out,
 /// and trying again at once would only burn the core others need to finish.
@@ -99,7 +99,7 @@ fn ready_tcp(stream: tokio::net::TcpStream) -> io::Result<Stream> {
 /// What was accepted; `None` after a pause, or at once if only that one connection is gone.
 pub(super) async fn retried<T>(port: PortName, accepted: io::Result<T>) -> Option<T> {
     /// For all ports: they run out of the same.
-    static WARNINGS: Throttle = Throttle::new();
+    static WARNINGS: SharedThrottle = SharedThrottle::new();
 
     match accepted {
         Ok(accepted) => return Some(accepted),

@@ -24,7 +24,7 @@ pub use self::held::Held;
 pub use self::limits::{Limits, PortName};
 pub use self::member::Member;
 use self::port::{Port, Room};
-use crate::telemetry::throttle::Throttle;
+use crate::telemetry::throttle::SharedThrottle;
 
 /// All open connections.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub struct Connections {
     next: AtomicWord,
     /// Bytes buffered for all of them, but for less than a unit of each.
     bytes: AtomicUsize,
-    warnings: [Throttle; Cause::ALL.len()],
+    warnings: [SharedThrottle; Cause::ALL.len()],
 }
 
 /// A connection's place among the open ones; dropping it gives the place up.

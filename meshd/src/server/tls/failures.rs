@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustls::{CertificateError, Error};
 use tracing::{debug, warn};
 
-use crate::telemetry::throttle::Throttle;
+use crate::telemetry::throttle::SharedThrottle;
 
 /// Why a handshake came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +96,7 @@ pub(super) struct Failures {
 #[derive(Debug, Default)]
 struct OfCause {
     count: AtomicUsize,
-    warnings: Throttle,
+    warnings: SharedThrottle,
 }
 
 impl Failures {

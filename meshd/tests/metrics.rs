@@ -265,16 +265,7 @@ fn the_last_reload_of_rules_certificates_and_keys_is_told_with_the_time_of_the_l
         site.write(name, text);
     }
     site.write("tls.key", &pair.key);
-    let path = |name: &str| site.path(name).to_str().expect("UTF-8").to_owned();
-    let meshd = site.start_with(&[
-        "--server-tls-cert-file",
-        &path("tls.crt"),
-        "--server-tls-key-file",
-        &path("tls.key"),
-        "--mesh-bind=127.0.0.1:0",
-        "--mesh-key-file",
-        &path("mesh.keys"),
-    ]);
+    let meshd = site.start_sealed();
     for (config, name, good) in &files {
         let successful = format!(r#"hivemind_config_last_reload_successful{{config="{config}"}}"#);
         let time = format!(

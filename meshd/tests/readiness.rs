@@ -216,16 +216,7 @@ fn files_that_are_still_broken_when_they_are_asked_for_again_are_a_warning() {
     site.write("tls.key", &pair.key);
     let keys = format!("hash {}\nseal {}\n", "0".repeat(32), "1".repeat(64));
     site.write("mesh.keys", &keys);
-    let path = |name: &str| site.path(name).to_str().expect("UTF-8").to_owned();
-    let meshd = site.start_with(&[
-        "--server-tls-cert-file",
-        &path("tls.crt"),
-        "--server-tls-key-file",
-        &path("tls.key"),
-        "--mesh-bind=127.0.0.1:0",
-        "--mesh-key-file",
-        &path("mesh.keys"),
-    ]);
+    let meshd = site.start_sealed();
     for file in ["ratelimit.yaml", "tls.crt", "mesh.keys"] {
         site.write(file, "nonsense: [");
     }

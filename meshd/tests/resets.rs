@@ -15,20 +15,15 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use rustix::process::Signal;
+use support::raw_http2::{BEGINNING, DATA, END_HEADERS, END_STREAM, HEADERS};
 use support::{Meshd, PATIENCE, RULES, Site, admitted, eventually};
 
 /// Calls that meshd lets one connection have in flight.
 const IN_FLIGHT_MAX: usize = 1_024;
 
-/// Types of frames of HTTP/2.
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+/// Further types of frames of HTTP/2.
 const RST_STREAM: u8 = 3;
 const GOAWAY: u8 = 7;
-
-/// Flags of frames.
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
 
 /// The error code of clients that ask for too much, and that of a reset by a time-out.
 const ENHANCE_YOUR_CALM: u32 = 11;
@@ -59,7 +54,7 @@ impl RawClient {
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
         Self {
             stream,
-            out: b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(),
+            out: BEGINNING.to_vec(),
             next_id: 1,
             end,
         }

@@ -110,6 +110,20 @@ impl Site {
         meshd
     }
 
+    /// Starts a meshd with the files of TLS (`tls.crt`, `tls.key`) and the key file (`mesh.keys`) of the site.
+    pub(crate) fn start_sealed(&self) -> Meshd {
+        let path = |name: &str| self.path(name).to_str().expect("UTF-8").to_owned();
+        self.start_with(&[
+            "--server-tls-cert-file",
+            &path("tls.crt"),
+            "--server-tls-key-file",
+            &path("tls.key"),
+            "--mesh-bind=127.0.0.1:0",
+            "--mesh-key-file",
+            &path("mesh.keys"),
+        ])
+    }
+
     /// Starts a meshd that was put together with [`Site::command`] or otherwise, and waits until it is
     /// ready.
     pub(crate) fn start_command(&self, command: Command) -> Meshd {

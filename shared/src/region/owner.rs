@@ -137,7 +137,7 @@ impl OwnedRegion {
     /// Says that this process is the owner.
     pub fn sign(&self) {
         let pid = u64::from(std::process::id());
-        // Relaxed all: for people, and this process is the only writer from now on.
+        // Relaxed all: informational, and this process is the only writer from now on.
         let header = self.region.raw_header();
         header.owner_pid.store(pid, Ordering::Relaxed);
         for (own, word) in [

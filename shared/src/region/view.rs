@@ -389,7 +389,7 @@ impl RegionView {
 
     #[inline]
     pub(super) fn table(&self) -> Option<Table<'_>> {
-        Table::of_buckets(&self.slots, self.layout.buckets)
+        Table::new(&self.slots)
     }
 
     #[inline]

@@ -47,7 +47,7 @@ enum Outcome {
 
 /// What was found in one of the two buckets of a key.
 #[derive(Clone, Copy, Default)]
-struct Bucket {
+struct Occupancy {
     /// Slots of other keys that count.
     taken: usize,
     /// The first slot that can be had without taking anything from another key.
@@ -87,7 +87,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
     /// Looks through the slots the key may live in.
     fn survey(&self, key: &Key, clock: &impl Clock, claimant: &impl Claimant) -> Survey {
         let now_s = clock.now_s();
-        let mut buckets = [Bucket::default(); 2];
+        let mut buckets = [Occupancy::default(); 2];
         let mut pending = None;
         // Somebody else's unfinished claim: taken only when there is no vacancy, because its owner is most
         // likely alive and about to finish.

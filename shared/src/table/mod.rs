@@ -203,12 +203,6 @@ impl<'r, W: Word, const BUCKET: usize> Table<'r, W, BUCKET> {
         (slots.len().is_multiple_of(BUCKET) && buckets >= 2).then_some(Self { slots, buckets })
     }
 
-    /// The same of slots whose buckets are known: at least two.
-    #[inline]
-    pub(crate) fn of_buckets(slots: &'r [Slot<W>], buckets: u32) -> Option<Self> {
-        (slots.len() == buckets as usize * BUCKET).then_some(Self { slots, buckets })
-    }
-
     /// Finds the live slot of a key. Touches at most two buckets.
     #[inline]
     fn find(&self, key: &Key) -> Option<Located> {

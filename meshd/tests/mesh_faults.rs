@@ -303,14 +303,16 @@ fn two_of_two_peers_down_is_not_up_and_each_change_of_a_peer_is_one_line() {
     }
 }
 
-/// The hash of the rules in force.
+/// The hash of the rules in force, as the status and the metrics have it. They are asked one after the other, so a
+/// change between the two is asked again.
 fn hash(meshd: &Meshd) -> String {
-    let status: Value = serde_json::from_str(&meshd.admin("/rules/status").1).expect("JSON");
-    let hash = status["hash"].as_str().expect("a hash").to_owned();
-    assert!(hash.len() == 16 && hash.chars().all(|digit| digit.is_ascii_hexdigit()));
-    let info = format!("\nhivemind_rules_info{{hash=\"{hash}\"}} 1\n");
-    assert!(metrics(meshd).contains(&info), "{}", metrics(meshd));
-    hash
+    eventually("one hash in the status and in the metrics", || {
+        let status: Value = serde_json::from_str(&meshd.admin("/rules/status").1).expect("JSON");
+        let hash = status["hash"].as_str().expect("a hash").to_owned();
+        assert!(hash.len() == 16 && hash.chars().all(|digit| digit.is_ascii_hexdigit()));
+        let info = format!("\nhivemind_rules_info{{hash=\"{hash}\"}} 1\n");
+        metrics(meshd).contains(&info).then_some(hash)
+    })
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod admin;
+mod at_once;
 pub mod calls;
 pub mod connection;
 pub mod connections;

@@ -55,6 +55,9 @@ const TOKENS: u8 = 0x40;
 /// Most bytes a way of counting takes.
 const COUNTING_BYTES_MAX: usize = 11;
 
+/// Bytes the length of a short text takes.
+const LENGTH_BYTES: usize = 2;
+
 /// Most bytes a text's length takes.
 const LENGTH_BYTES_MAX: usize = 10;
 
@@ -87,17 +90,54 @@ fn put_counting(rest: &mut &mut [u8], counting: Counting) {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn put_text(rest: &mut &mut [u8], text: &[u8]) {
     // Short texts, which all are in practice, take two bytes for their length.
     match u16::try_from(text.len()) {
-        Ok(length) if length < u16::MAX => put(rest, &length.to_le_bytes()),
+        Ok(length) if length < u16::MAX => {
+            let both = std::mem::take(rest).split_at_mut_checked(LENGTH_BYTES + text.len());
+            if let Some((place, behind)) = both {
+                *rest = behind;
+                if let Some((first, place)) = place.split_first_chunk_mut::<LENGTH_BYTES>() {
+                    *first = length.to_le_bytes();
+                    copy(place, text);
+                }
+            }
+        }
         _ => {
             put(rest, &u16::MAX.to_le_bytes());
             put(rest, &(text.len() as u64).to_le_bytes());
+            put(rest, text);
         }
     }
-    put(rest, text);
+}
+
+/// Copies text into a place of its length. Most are short: two copies of a fixed size, which overlap, take less than
+/// a call.
+#[inline(always)]
+fn copy(place: &mut [u8], text: &[u8]) {
+    const HALF: usize = 8;
+    if text.len() > 2 * HALF || place.len() != text.len() {
+        place.copy_from_slice(text);
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<HALF>(), text.last_chunk()) {
+        if let Some(place) = place.first_chunk_mut() {
+            *place = *first;
+        }
+        if let Some(place) = place.last_chunk_mut::<HALF>() {
+            *place = *last;
+        }
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk()) {
+        if let Some(place) = place.first_chunk_mut() {
+            *place = *first;
+        }
+        if let Some(place) = place.last_chunk_mut::<4>() {
+            *place = *last;
+        }
+    } else {
+        for (place, byte) in place.iter_mut().zip(text) {
+            *place = *byte;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +183,25 @@ mod tests {
         ];
         let different: HashSet<_> = keys.iter().collect();
         assert_eq!(different.len(), keys.len());
+    }
+
+    #[test]
+    fn texts_of_every_length_are_copied_whole() {
+        let text: Vec<u8> = (0..100).collect();
+        for length in 0..=text.len() {
+            let value = &text[..length];
+            let mut buffer = vec![0xFF; 512];
+            let entries = [Entry::new(value, value)];
+            let bytes = write(&mut buffer, b"d", &entries, Unit::Hour.into(), |_| None);
+            let counted = [&[u8::try_from(length).unwrap(), 0], value].concat();
+            let expected = [
+                &[VERSION, Unit::Hour.code(), 1, 0, b'd'][..],
+                &counted,
+                &counted,
+            ]
+            .concat();
+            assert_eq!(bytes, expected);
+        }
     }
 
     fn bucket(tokens: u32, burst: u32) -> TokenBucket {

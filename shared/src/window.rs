@@ -333,6 +333,9 @@ mod tests {
         assert_eq!(five_minutes.window_at(599).number(), 1);
         assert_eq!(five_minutes.window_at(599).seconds_left(599), 1);
         assert_eq!(five_minutes.window(1).milliseconds_left(598_500), 1_500);
+        // A clock that was set back, to before the window: no more is left than the whole of it.
+        assert_eq!(five_minutes.window(1).milliseconds_left(299_999), 300_000);
+        assert_eq!(five_minutes.window(1).seconds_left(298), 300);
         assert_eq!(five_minutes.to_string(), "5 minutes");
         assert_eq!(Period::from(Unit::Day).to_string(), "day");
     }

@@ -10,7 +10,7 @@ mod support;
 
 use hivemind_shared::clock::ManualClock;
 use hivemind_shared::decision::Code;
-use hivemind_shared::region::OwnedRegion;
+use hivemind_shared::region::{OwnedRegion, Region};
 use hivemind_shared::window::{Period, Unit};
 use proptest::prelude::*;
 use support::asker::{Asker, START_S, admitted_at_once, region_with};
@@ -164,5 +164,22 @@ proptest! {
             prop_assert_eq!(asker.passes(hits), fits);
             current += if fits { hits } else { 0 };
         }
+    }
+}
+
+#[test]
+fn of_limits_with_as_few_left_the_first_is_told() {
+    let rules = support::rules(
+        "domain: d\ndescriptors:\n  - key: k\n    rate_limits:\n      \
+         - {name: first, unit: hour, requests_per_unit: 5}\n      \
+         - {name: second, unit: day, requests_per_unit: 5}\n",
+    );
+    let mut owned = Region::anonymous(&support::small()).unwrap();
+    owned.publish_rules(&rules).unwrap();
+    let mut asker = Asker::new(&owned);
+    for hits in [0, 3, 2, 1] {
+        let status = asker.ask(hits);
+        let told = status.limit.unwrap();
+        assert_eq!(told.period, Period::from(Unit::Hour), "{hits}: {status:?}");
     }
 }

@@ -378,6 +378,30 @@ fn what_peers_counted_is_added_in_its_own_window_only() {
     );
 }
 
+#[test]
+fn an_old_report_of_peers_leaves_their_count_of_the_next_window_alone() {
+    let slots = empty_slots(32);
+    let table: Table<'_> = Table::new(&slots).unwrap();
+    let clock = ManualClock::at(1_800_000_000);
+    let current = hour(1).period.window_at(clock.now_s()).number();
+    let put = |window: u32, hits| {
+        let window = hour(1).period.window(window);
+        table
+            .put_remote(&hour(1), window, hits, Put::Raise, &clock, |_, _| {})
+            .unwrap();
+    };
+    let reading = || table.read_key(&hour(1)).unwrap();
+    // A peer whose clock is ahead; both windows have the same word.
+    put(current + 1, 5);
+    put(current - 1, 9);
+    assert_eq!(reading().remote_in(current + 1), 5);
+    assert_eq!(reading().known_remote_in(current - 1), None);
+    // What was written for windows farther ahead was written before the clock was set back.
+    put(current + 3, 7);
+    put(current + 1, 5);
+    assert_eq!(reading().remote_in(current + 1), 5);
+}
+
 /// What happens to one key that counts in seconds.
 #[derive(Clone, Debug)]
 enum ResetStep {

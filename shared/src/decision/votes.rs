@@ -82,3 +82,59 @@ impl Votes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FAILED: CountError = CountError::Full;
+
+    fn votes(all: impl IntoIterator<Item = Vote>) -> Votes {
+        let mut votes = Votes::default();
+        all.into_iter().for_each(|vote| votes.add(vote));
+        votes
+    }
+
+    fn failed(quota: bool) -> Vote {
+        Vote::Failed {
+            error: FAILED,
+            quota,
+        }
+    }
+
+    #[test]
+    fn a_quota_that_could_not_be_counted_may_have_some_left() {
+        let modes = Modes::default();
+        let beside = votes([Vote::QuotaUsedUp, failed(true)]);
+        assert_eq!(beside.overall(modes, &[]), Err(FAILED));
+        // A plain limit that could not be counted says nothing about quotas.
+        let beside = votes([Vote::QuotaUsedUp, failed(false)]);
+        assert_eq!(beside.overall(modes, &[]), Ok(Code::OverLimit));
+    }
+
+    #[test]
+    fn a_limit_that_is_exceeded_refuses_whatever_else_could_not_be_counted() {
+        let status = |code| Status {
+            code,
+            ..Status::UNLIMITED_BY_ANY_RULE
+        };
+        let exceeded = [status(Code::OverLimit); 2];
+        let modes = [false, true].map(|quota| [false, true].map(|shadow| Modes { shadow, quota }));
+        for modes in modes.concat() {
+            let votes = votes([Vote::Over, failed(false)]);
+            let expected = if modes.shadow {
+                Code::Ok
+            } else {
+                Code::OverLimit
+            };
+            assert_eq!(votes.overall(modes, &exceeded), Ok(expected), "{modes:?}");
+        }
+        let one_left = [status(Code::OverLimit), status(Code::Ok)];
+        let modes = Modes {
+            quota: true,
+            shadow: false,
+        };
+        let votes = votes([Vote::Over, failed(false)]);
+        assert_eq!(votes.overall(modes, &one_left), Err(FAILED));
+    }
+}

@@ -121,6 +121,7 @@ mod tests {
     use super::*;
     use crate::clock::ManualClock;
     use crate::region::{OwnedRegion, RegionOptions};
+    use crate::table::Beside;
     use crate::window::Unit;
 
     fn region() -> OwnedRegion {
@@ -179,6 +180,35 @@ mod tests {
         fresh.clone().for_each(note);
         let kept = |number| region.forgiven().any(|note| note.key == key(number));
         assert!(fresh.clone().all(kept));
+    }
+
+    #[test]
+    fn the_same_forgiveness_fills_a_bucket_once() {
+        let owned = region();
+        let clock = ManualClock::at(3_600_000);
+        let region = owned.region();
+        let window = key(1).period.window_at(clock.now_s());
+        let beside = |forgiven| Beside {
+            counted: 9,
+            forgiven,
+        };
+        let put = |forgiven| {
+            region
+                .put_forgiven(&key(1), window, beside(forgiven), &clock)
+                .unwrap();
+        };
+        region.put_remote(&key(1), window, 9, &clock).unwrap();
+        let slot = region.reading(&key(1)).unwrap().place.index;
+        let remembered = || region.memory_word(slot).unwrap().load(Ordering::Relaxed);
+        put(5);
+        let full = remembered();
+        clock.advance_s(60);
+        // Of peers that tell it again.
+        put(5);
+        put(3);
+        assert_eq!(remembered(), full);
+        put(6);
+        assert_ne!(remembered(), full);
     }
 
     #[test]

@@ -139,6 +139,8 @@ mod tests {
             ("a*b*a", "aba_"),
             ("a*b*b*a", "aba"),
             ("*a*", "bbb"),
+            // The two parts may not share a byte.
+            ("*aba*aba*", "ababa"),
             ("exact", "exactly"),
             ("Foo*", "foo"),
         ] {

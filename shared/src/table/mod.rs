@@ -337,3 +337,31 @@ impl<'r, W: Word, const BUCKET: usize> Table<'r, W, BUCKET> {
         slot.usage.store(kept.word(), Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock as _, ManualClock};
+    use crate::window::Unit;
+
+    #[test]
+    fn a_slot_whose_life_was_ended_reads_as_nobodys() {
+        let slots: Vec<Slot> = (0..32).map(|_| Slot::default()).collect();
+        let table: Table<'_> = Table::new(&slots).unwrap();
+        let clock = ManualClock::at(1_800_000_000);
+        let key = Key {
+            fingerprint: Fingerprint { high: 1, low: 2 },
+            period: Unit::Hour.into(),
+        };
+        table
+            .count(&key, 1, clock.now_s(), &clock, |_, _| {})
+            .unwrap();
+        let place = table.place(&key).unwrap();
+        assert!(table.read(place.index).is_some());
+        // As whoever takes the slot does first.
+        let ended = Count::Ended.word(place.life);
+        slots[place.index].local.store(ended, Ordering::Relaxed);
+        assert_eq!(table.read(place.index), None);
+        assert_eq!(table.read_key(&key), None);
+    }
+}

@@ -11,9 +11,13 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketType, socket};
 use rustix::process::Signal;
+use rustls::{ClientConfig, ClientConnection, HandshakeKind, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use support::certificates::{Authority, Pair};
 use support::{Client, Meshd, PATIENCE, RULES, Site, admitted, descriptor, eventually, request};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
@@ -176,7 +180,57 @@ async fn a_dns_name_is_a_name_as_well() {
     let site = site(&ours);
     let meshd = start_for_clients(&site, &clients, Some("envoy.internal"));
     assert!(is_served(&meshd, &ours, Some(&clients.issue("Envoy.internal"))).await);
-    assert!(!is_served(&meshd, &ours, Some(&clients.issue("envoy"))).await);
+    for other in ["envoy", "evilenvoy.internal", "envoy.internal.evil"] {
+        assert!(
+            !is_served(&meshd, &ours, Some(&clients.issue(other))).await,
+            "{other}"
+        );
+    }
+}
+
+/// How the handshake of the second of two connections went, for a client that keeps sessions.
+fn second_handshake(meshd: &Meshd, trusted: &Authority, own: &Pair) -> Option<HandshakeKind> {
+    let mut roots = RootCertStore::empty();
+    let pem = |text: &str| CertificateDer::from_pem_slice(text.as_bytes()).expect("a certificate");
+    roots.add(pem(&trusted.pem)).expect("an authority");
+    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![pem(&own.cert)], key)
+        .expect("a certificate and its key");
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let config = Arc::new(config);
+    let mut kinds = [(); 2].map(|()| {
+        let name = SERVER.try_into().expect("a name");
+        let mut tls = ClientConnection::new(Arc::clone(&config), name).expect("a connection");
+        let mut stream = TcpStream::connect(("127.0.0.1", meshd.ports.grpc)).expect("connected");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a time");
+        let mut tls_stream = rustls::Stream::new(&mut tls, &mut stream);
+        tls_stream
+            .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+            .expect("sent");
+        // SETTINGS of the server, which come after its tickets.
+        tls_stream.read_exact(&mut [0; 9]).expect("a frame");
+        tls.handshake_kind()
+    });
+    assert_eq!(kinds[0], Some(HandshakeKind::Full));
+    kinds[1].take()
+}
+
+#[test]
+fn a_client_shows_its_certificate_on_every_connection() {
+    let (ours, clients) = (Authority::new("ours"), Authority::new("clients"));
+    let (own, site) = (clients.issue(CLIENT), site(&ours));
+    let meshd = start(&site, &[]);
+    let kind = second_handshake(&meshd, &ours, &own);
+    assert_eq!(kind, Some(HandshakeKind::Resumed), "where nobody is asked");
+    drop(meshd);
+    let meshd = start_for_clients(&site, &clients, None);
+    let kind = second_handshake(&meshd, &ours, &own);
+    assert_eq!(kind, Some(HandshakeKind::Full));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

@@ -47,6 +47,7 @@ mod tests {
         assert!(is("application/grpc"));
         assert!(is("application/grpc+proto"));
         assert!(!is("application/grpc-web"));
+        assert!(!is("application/grpc;x"));
         assert!(!is("application/json"));
         assert!(!is_grpc(&FakeEnvoy::default()));
     }

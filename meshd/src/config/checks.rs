@@ -440,6 +440,8 @@ mod tests {
     fn what_waits_longer_than_it_may_is_a_contradiction() {
         let found = keys_of_contradictions(|config| config.mesh.tick = Duration::from_secs(1));
         assert_eq!(found, ["mesh.max_staleness"]);
+        let equal = keys_of_contradictions(|config| config.mesh.max_staleness = config.mesh.tick);
+        assert!(equal.is_empty(), "{equal:?}");
     }
 
     #[test]

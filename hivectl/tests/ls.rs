@@ -234,7 +234,7 @@ fn a_limit_the_request_brought_along_is_not_known() {
     let descriptor = Descriptor {
         limit: Some(LimitOverride {
             requests_per_unit: 9,
-            unit: Unit::Day,
+            period: Unit::Day.into(),
         }),
         ..Descriptor::new(&entries)
     };

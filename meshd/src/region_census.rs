@@ -121,7 +121,7 @@ descriptors:
         ask("second", "x", None);
         let limit = LimitOverride {
             requests_per_unit: 1,
-            unit: Unit::Year,
+            period: Unit::Year.into(),
         };
         ask("other", "y", Some(limit));
         let mut census = Census::default();

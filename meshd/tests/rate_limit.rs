@@ -145,6 +145,7 @@ async fn a_request_can_bring_its_own_limit() {
         descriptor.limit = Some(RateLimitOverride {
             requests_per_unit,
             unit,
+            unit_multiplier: None,
         });
         request(vec![descriptor])
     };
@@ -163,6 +164,73 @@ async fn a_request_can_bring_its_own_limit() {
             (3, Unit::Year, "per_user"),
             "the rule applies"
         );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_window_of_several_units_that_a_request_brings_is_the_one_that_is_answered() {
+    let meshd = Site::new(RULES).start();
+    let mut client = meshd.client().await;
+    let (hour, second) = (RateLimitUnit::Hour.into(), RateLimitUnit::Second.into());
+    for (unit, multiplier, answered) in [
+        (hour, None, (9, Unit::Hour, None)),
+        (hour, Some(1), (9, Unit::Hour, None)),
+        (hour, Some(36), (9, Unit::Hour, Some(36))),
+        (Unit::Week.into(), Some(2), (9, Unit::Week, Some(2))),
+        // More seconds than a window has.
+        (second, Some(86_400), (9, Unit::Day, None)),
+        (second, Some(90_000), (9, Unit::Hour, Some(25))),
+        (second, Some(90_001), (9, Unit::Minute, Some(1_501))),
+        // No length, or more than ten years: the rule applies.
+        (hour, Some(0), (3, Unit::Year, None)),
+        (hour, Some(u32::MAX), (3, Unit::Year, None)),
+        (Unit::Year.into(), Some(11), (3, Unit::Year, None)),
+    ] {
+        let mut descriptor = descriptor(&[("user", "ada")]);
+        descriptor.hits_addend = Some(0);
+        descriptor.limit = Some(RateLimitOverride {
+            requests_per_unit: 9,
+            unit,
+            unit_multiplier: multiplier,
+        });
+        let response = ask(&mut client, request(vec![descriptor])).await;
+        let limit = response.statuses[0].current_limit.as_ref().unwrap();
+        let found = (limit.requests_per_unit, limit.unit(), limit.unit_multiplier);
+        assert_eq!(found, answered, "{multiplier:?} of {unit}");
+    }
+}
+
+/// Envoy describes the first status with the fewest hits left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_limit_that_refused_more_than_it_has_left_has_fewest_left_in_the_answer() {
+    let rules = "
+domain: test
+descriptors:
+  - {key: tight, rate_limit: {unit: year, requests_per_unit: 5}}
+  - {key: wide, rate_limit: {unit: year, requests_per_unit: 50}}
+  - {key: bucket, rate_limit: {unit: hour, requests_per_unit: 1, hivemind: {algorithm: token_bucket, burst: 8}}}
+";
+    let meshd = Site::new(rules).start();
+    let mut client = meshd.client().await;
+    for (keys, remaining) in [
+        (["wide", "bucket"], [49, 8]),
+        (["tight", "bucket"], [4, 0]),
+        (["bucket", "tight"], [0, 3]),
+        (["bucket", "wide"], [8, 48]),
+    ] {
+        let descriptors = keys.map(|key| {
+            let mut descriptor = descriptor(&[(key, "v")]);
+            descriptor.hits_addend = (key == "bucket").then_some(9);
+            descriptor
+        });
+        let response = ask(&mut client, request(descriptors.into())).await;
+        assert_eq!(response.overall_code(), Code::OverLimit);
+        let found: Vec<u32> = response
+            .statuses
+            .iter()
+            .map(|status| status.limit_remaining)
+            .collect();
+        assert_eq!(found, remaining, "{keys:?}");
     }
 }
 

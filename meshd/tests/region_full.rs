@@ -152,6 +152,7 @@ fn with_limit(
     descriptor.limit = Some(RateLimitOverride {
         requests_per_unit: 1,
         unit: RateLimitUnit::Year.into(),
+        unit_multiplier: None,
     });
     descriptor
 }

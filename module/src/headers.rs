@@ -1,6 +1,6 @@
 //! Response headers: `x-ratelimit-*` as Envoy's ratelimit filter renders draft 03, and `retry-after`.
 
-use hivemind_shared::decision::{Code, Decision};
+use hivemind_shared::decision::Decision;
 
 /// Room for the limit and a policy or two.
 const LIMIT_BYTES: usize = 64;
@@ -8,10 +8,10 @@ const LIMIT_BYTES: usize = 64;
 /// The values of the three headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct XRateLimit {
-    /// `x-ratelimit-limit`: the limit closest to being reached, and then every limit that was looked at,
-    /// with its window and name.
+    /// `x-ratelimit-limit`: the nearest limit ([`Decision::nearest`]), and then every limit that was looked
+    /// at, with its window and name.
     pub(crate) limit: Vec<u8>,
-    /// `x-ratelimit-remaining`: hits left of the closest limit.
+    /// `x-ratelimit-remaining`: hits left of the nearest limit.
     pub(crate) remaining: u32,
     /// `x-ratelimit-reset`: seconds until its window ends.
     pub(crate) reset_s: u32,
@@ -25,10 +25,9 @@ pub(crate) fn draft_03(decision: &Decision) -> Option<XRateLimit> {
             .iter()
             .filter_map(|status| Some((status, status.limit?)))
     };
-    // The first of those with the fewest hits left.
-    let (closest, closest_limit) = limited().min_by_key(|(status, _)| status.remaining)?;
+    let (nearest, nearest_limit) = decision.nearest()?;
     let mut limit = Vec::with_capacity(LIMIT_BYTES);
-    limit.extend_from_slice(Decimal::of(closest_limit.requests_per_unit).as_bytes());
+    limit.extend_from_slice(Decimal::of(nearest_limit.requests_per_unit).as_bytes());
     for (_, applied) in limited() {
         limit.extend_from_slice(b", ");
         limit.extend_from_slice(Decimal::of(applied.requests_per_unit).as_bytes());
@@ -43,18 +42,15 @@ pub(crate) fn draft_03(decision: &Decision) -> Option<XRateLimit> {
     }
     Some(XRateLimit {
         limit,
-        remaining: closest.remaining,
-        reset_s: closest.reset_s,
+        remaining: nearest.remaining,
+        reset_s: nearest.reset_s,
     })
 }
 
-/// Seconds until every limit that this request is over begins anew.
+/// Seconds until every limit that refused this request begins anew.
 pub(crate) fn retry_after_s(decision: &Decision) -> u32 {
-    let over = decision
-        .statuses
-        .iter()
-        .filter(|status| status.code == Code::OverLimit);
-    over.map(|status| status.reset_s).max().unwrap_or(0)
+    let waits = decision.refusals().map(|status| status.reset_s);
+    waits.max().unwrap_or(0)
 }
 
 /// Whether a text can be sent in a header: a line break in a rule's name must not begin another header.
@@ -98,7 +94,7 @@ impl Decimal {
 
 #[cfg(test)]
 mod tests {
-    use hivemind_shared::decision::{AppliedLimit, Status};
+    use hivemind_shared::decision::{AppliedLimit, Code, Status};
     use hivemind_shared::window::Unit;
 
     use super::*;
@@ -129,6 +125,12 @@ mod tests {
         decision
     }
 
+    fn refusal(statuses: impl IntoIterator<Item = Status>) -> Decision {
+        let mut decision = decision(statuses);
+        decision.overall = Code::OverLimit;
+        decision
+    }
+
     #[test]
     fn one_limit_is_rendered_as_envoy_does() {
         let decision = decision([status(1, Unit::Minute, 2, 3)]);
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn the_closest_limit_comes_first_and_all_policies_follow_in_order() {
+    fn the_nearest_limit_comes_first_and_all_policies_follow_in_order() {
         let decision = decision([
             status(1_000, Unit::Hour, 7, 70),
             Status::UNLIMITED_BY_ANY_RULE,
@@ -161,8 +163,24 @@ mod tests {
     }
 
     #[test]
+    fn the_first_limit_of_a_refusal_is_one_that_refused_it() {
+        let not_over = Status {
+            code: Code::Ok,
+            ..status(9, Unit::Day, 0, 7_000)
+        };
+        let decision = refusal([
+            not_over,
+            status(3, Unit::Hour, 0, 60),
+            status(2, Unit::Hour, 0, 50),
+        ]);
+        let rendered = draft_03(&decision).unwrap();
+        assert_eq!(rendered.limit, b"3, 9;w=86400, 3;w=3600, 2;w=3600");
+        assert_eq!((rendered.remaining, rendered.reset_s), (0, 60));
+    }
+
+    #[test]
     fn the_longest_wait_of_those_that_are_over_is_what_helps() {
-        let decision = decision([
+        let decision = refusal([
             status(1, Unit::Minute, 0, 30),
             status(1, Unit::Hour, 0, 1_800),
             status(1, Unit::Day, 5, 80_000),

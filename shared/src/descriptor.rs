@@ -1,6 +1,6 @@
 //! What a request asks about: a domain and descriptors, borrowed from wherever the request lives.
 
-use crate::window::Unit;
+use crate::window::Period;
 
 /// One `key: value` pair of a descriptor, compared bytewise.
 ///
@@ -32,7 +32,7 @@ pub struct LimitOverride {
     /// Hits allowed in one window.
     pub requests_per_unit: u32,
     /// Length of the window.
-    pub unit: Unit,
+    pub period: Period,
 }
 
 /// A descriptor: the entries that are matched against the rules, and what the request adds to them.

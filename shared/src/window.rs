@@ -162,6 +162,20 @@ impl Period {
         }
     }
 
+    /// The period of so many seconds, in the largest unit that has a whole number in it. Seconds that no unit
+    /// can count are rounded up. `None` for 0, and for more than [`Self::LENGTH_S_MAX`].
+    pub fn of_seconds(seconds: u64) -> Option<Self> {
+        let seconds = u32::try_from(seconds).ok()?;
+        let exact = |unit: Unit| {
+            let is_whole = seconds.is_multiple_of(unit.seconds());
+            is_whole.then(|| Self::new(unit, seconds / unit.seconds()).ok())?
+        };
+        let rounded = |unit: Unit| Self::new(unit, seconds.div_ceil(unit.seconds())).ok();
+        let largest_first = Unit::ALL.into_iter().rev();
+        let exact = largest_first.filter_map(exact).next();
+        exact.or_else(|| Unit::ALL.into_iter().find_map(rounded))
+    }
+
     /// The unit.
     pub const fn unit(self) -> Unit {
         self.unit
@@ -351,6 +365,28 @@ mod tests {
                 Period::new(unit, found),
                 Err(PeriodError::TooLong { unit, found })
             );
+        }
+    }
+
+    #[test]
+    fn so_many_seconds_are_a_period_of_their_largest_unit() {
+        for (seconds, unit, multiplier) in [
+            (1, Unit::Second, 1),
+            (90, Unit::Second, 90),
+            (120, Unit::Minute, 2),
+            (86_400, Unit::Day, 1),
+            (90_000, Unit::Hour, 25),
+            (31_536_000, Unit::Year, 1),
+            (u64::from(Period::LENGTH_S_MAX), Unit::Year, 10),
+            // Too many seconds to be counted one by one.
+            (65_537, Unit::Minute, 1_093),
+            (u64::from(Period::LENGTH_S_MAX) - 1, Unit::Day, 3_650),
+        ] {
+            let period = Period::new(unit, multiplier).unwrap();
+            assert_eq!(Period::of_seconds(seconds), Some(period), "{seconds}");
+        }
+        for seconds in [0, u64::from(Period::LENGTH_S_MAX) + 1, u64::MAX] {
+            assert_eq!(Period::of_seconds(seconds), None, "{seconds}");
         }
     }
 

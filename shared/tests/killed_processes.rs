@@ -62,7 +62,7 @@ fn worker_process() {
         let passing = state % 400;
         let limit = LimitOverride {
             requests_per_unit: u32::MAX,
-            unit: Unit::Second,
+            period: Unit::Second.into(),
         };
         count(&limiter, &mut decision, "passing", passing, Some(limit));
         let kept = (state >> 20) % KEPT_KEYS;
@@ -215,7 +215,7 @@ fn verify_still_works(owned: &OwnedRegion) {
         let entries = [Entry::new("afterwards", &value)];
         let limit = Some(LimitOverride {
             requests_per_unit: 10,
-            unit: Unit::Minute,
+            period: Unit::Minute.into(),
         });
         let descriptor = Descriptor {
             limit,

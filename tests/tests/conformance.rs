@@ -122,6 +122,7 @@ async fn the_module_answers_every_case_that_headers_can_carry() -> anyhow::Resul
                     "override_on_a_descriptor_without_entries",
                     "override_with_unit_left_out_falls_back_to_the_rule",
                     "share_does_not_apply_to_an_override",
+                    "period_that_a_request_brings",
                 ],
             ),
             (

@@ -1,6 +1,7 @@
 //! What the service tells its caller to note about a request as dynamic metadata: what was asked, which
 //! rules there were for it and which of them refused it, and what the rules that passed carry along.
 
+use hivemind_proto::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 use hivemind_proto::envoy::service::ratelimit::v3::RateLimitRequest;
 use hivemind_proto::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit;
 use hivemind_shared::decision::{Code, Decision};
@@ -22,8 +23,7 @@ pub(super) fn describe(request: &RateLimitRequest, decision: &Decision) -> Struc
         });
         put(&mut fields, "entries", list(entries.collect()));
         if let Some(limit) = &descriptor.limit {
-            let shown = text_form(limit.requests_per_unit, limit.unit);
-            put(&mut fields, "limit", text(&shown));
+            put(&mut fields, "limit", text(&text_form(limit)));
         }
         if let Some(addend) = descriptor.hits_addend {
             put(&mut fields, "hitsAddend", count(addend));
@@ -51,11 +51,16 @@ pub(super) fn describe(request: &RateLimitRequest, decision: &Decision) -> Struc
 }
 
 /// A request's own limit in the text form of protobuf, which leaves out what is 0.
-fn text_form(requests_per_unit: u32, unit: i32) -> String {
-    let unit = Unit::try_from(unit).unwrap_or(Unit::Unknown);
-    let number = (requests_per_unit > 0).then(|| format!("requests_per_unit:{requests_per_unit}"));
+fn text_form(limit: &RateLimitOverride) -> String {
+    let number = Some(limit.requests_per_unit).filter(|number| *number > 0);
+    let number = number.map(|number| format!("requests_per_unit:{number}"));
+    let unit = Unit::try_from(limit.unit).unwrap_or(Unit::Unknown);
     let unit = (unit != Unit::Unknown).then(|| format!("unit:{}", unit.as_str_name()));
-    let parts: Vec<String> = number.into_iter().chain(unit).collect();
+    let multiplier = limit.unit_multiplier.map(|multiplier| match multiplier {
+        0 => "unit_multiplier:{}".to_owned(),
+        _ => format!("unit_multiplier:{{value:{multiplier}}}"),
+    });
+    let parts: Vec<String> = [number, unit, multiplier].into_iter().flatten().collect();
     parts.join(" ")
 }
 
@@ -208,10 +213,21 @@ mod tests {
     #[test]
     fn a_limit_of_the_request_leaves_out_what_is_zero() {
         let hour = Unit::Hour.into();
-        assert_eq!(text_form(4, hour), "requests_per_unit:4 unit:HOUR");
-        assert_eq!(text_form(0, hour), "unit:HOUR");
-        assert_eq!(text_form(4, 0), "requests_per_unit:4");
-        assert_eq!(text_form(4, 77), "requests_per_unit:4");
+        for (requests_per_unit, unit, unit_multiplier, text) in [
+            (4, hour, None, "requests_per_unit:4 unit:HOUR"),
+            (0, hour, None, "unit:HOUR"),
+            (4, 0, None, "requests_per_unit:4"),
+            (4, 77, None, "requests_per_unit:4"),
+            (0, hour, Some(2), "unit:HOUR unit_multiplier:{value:2}"),
+            (0, hour, Some(0), "unit:HOUR unit_multiplier:{}"),
+        ] {
+            let limit = RateLimitOverride {
+                requests_per_unit,
+                unit,
+                unit_multiplier,
+            };
+            assert_eq!(text_form(&limit), text);
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! knows both the messages on the wire and the types of the decision is here.
 
 use std::cell::RefCell;
+use std::ptr;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -15,7 +16,7 @@ use hivemind_shared::decision::{Code, DecideError, Decision, Limiter, Status};
 use hivemind_shared::descriptor::{Descriptor, Entry, LimitOverride};
 use hivemind_shared::region::LoadRulesError;
 use hivemind_shared::table::CountError;
-use hivemind_shared::window::Unit;
+use hivemind_shared::window::{Period, Unit};
 use smallvec::SmallVec;
 
 use super::calls::{CallCounts, Outcome};
@@ -270,7 +271,8 @@ impl RateLimit {
     }
 }
 
-/// The limit a request brings along; without a unit it is none, and the configured rule applies.
+/// The limit a request brings along. Without a unit, without a length and above ten years it is none, and the
+/// configured rule applies.
 fn limit_override(limit: &RateLimitOverride) -> Option<LimitOverride> {
     // The two enums on the wire number units alike; only that of the answer has weeks.
     let unit = match WireUnit::try_from(limit.unit).ok()? {
@@ -283,9 +285,13 @@ fn limit_override(limit: &RateLimitOverride) -> Option<LimitOverride> {
         WireUnit::Month => Unit::Month,
         WireUnit::Year => Unit::Year,
     };
+    let units = limit.unit_multiplier.unwrap_or(1);
+    let seconds = u64::from(unit.seconds()) * u64::from(units);
+    let period = Period::new(unit, units).ok();
     Some(LimitOverride {
         requests_per_unit: limit.requests_per_unit,
-        unit,
+        // As many seconds as no rule may have can be the days of one.
+        period: period.or_else(|| Period::of_seconds(seconds))?,
     })
 }
 
@@ -309,7 +315,7 @@ fn wire_code(code: Code) -> WireCode {
 }
 
 fn response(decision: &Decision) -> RateLimitResponse {
-    RateLimitResponse {
+    let mut response = RateLimitResponse {
         overall_code: wire_code(decision.overall).into(),
         statuses: decision
             .statuses
@@ -317,6 +323,28 @@ fn response(decision: &Decision) -> RateLimitResponse {
             .map(|status| descriptor_status(decision, status))
             .collect(),
         ..RateLimitResponse::default()
+    };
+    if decision.overall == Code::OverLimit {
+        make_refusal_nearest(decision, &mut response);
+    }
+    response
+}
+
+/// Says that nothing is left of a limit that refused more hits than it has left, where another limit has fewer
+/// left: in its headers Envoy describes the first status with the fewest hits left, whatever refused the request.
+#[cold]
+fn make_refusal_nearest(decision: &Decision, response: &mut RateLimitResponse) {
+    let Some((refusal, _)) = decision.nearest() else {
+        return;
+    };
+    let with_limit = decision.statuses.iter().filter(|it| it.limit.is_some());
+    let described = with_limit.min_by_key(|it| it.remaining);
+    if described.is_some_and(|it| ptr::eq(it, refusal)) {
+        return;
+    }
+    let mut statuses = decision.statuses.iter().zip(&mut response.statuses);
+    if let Some((_, status)) = statuses.find(|(it, _)| ptr::eq(*it, refusal)) {
+        status.limit_remaining = 0;
     }
 }
 
@@ -326,6 +354,7 @@ fn descriptor_status(decision: &Decision, status: &Status) -> DescriptorStatus {
         current_limit: status.limit.map(|limit| WireLimit {
             requests_per_unit: limit.requests_per_unit,
             unit: wire_unit(limit.period.unit()).into(),
+            unit_multiplier: Some(limit.period.multiplier()).filter(|units| *units != 1),
             name: decision.limit_name(&limit).to_owned(),
         }),
         limit_remaining: status.remaining,

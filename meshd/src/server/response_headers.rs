@@ -34,20 +34,13 @@ impl HeaderNames {
     }
 }
 
-/// The descriptor that headers speak of: the last one that is over without being a quota, or else the
-/// first of those with the fewest hits left.
+/// The descriptor that headers describe: the last one that is over without being a quota, or else the nearest
+/// ([`Decision::nearest`]).
 fn described(decision: &Decision) -> Option<(&Status, AppliedLimit)> {
-    let all_are_quotas = decision.rules().is_some_and(|rules| rules.modes().quota);
-    let is_quota = |status: &Status| {
-        let rule = status.rule.and_then(|id| decision.rules()?.rule(id));
-        all_are_quotas || rule.is_some_and(|rule| rule.quota_mode)
-    };
-    let limited = || {
-        let statuses = decision.statuses.iter();
-        statuses.filter_map(|status| Some((status, status.limit?)))
-    };
-    limited()
-        .rev()
-        .find(|(status, _)| status.code == Code::OverLimit && !is_quota(status))
-        .or_else(|| limited().min_by_key(|(status, _)| status.remaining))
+    let statuses = decision.statuses.iter().rev();
+    let over = statuses.filter(|it| it.code == Code::OverLimit && !decision.is_quota(it));
+    let last = over
+        .filter_map(|status| Some((status, status.limit?)))
+        .next();
+    last.or_else(|| decision.nearest())
 }

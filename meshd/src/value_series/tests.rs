@@ -325,7 +325,7 @@ fn a_request_with_its_own_limit_does_not_make_hits_of_the_rule_count_twice() {
     let own = Descriptor {
         limit: Some(LimitOverride {
             requests_per_unit: 9,
-            unit: Unit::Second,
+            period: Unit::Second.into(),
         }),
         ..Descriptor::new(&entries)
     };

@@ -30,11 +30,14 @@ pub mod rate_limit_descriptor {
         /// Hits allowed in one window.
         #[prost(uint32, tag = "1")]
         pub requests_per_unit: u32,
-        /// Length of the window.
+        /// Unit of the window's length.
         #[prost(
             enumeration = "super::super::super::super::super::r#type::v3::RateLimitUnit",
             tag = "2"
         )]
         pub unit: i32,
+        /// Units that a window has; unset means 1. Envoy sends it as of 1.40.
+        #[prost(message, optional, tag = "3")]
+        pub unit_multiplier: ::core::option::Option<u32>,
     }
 }

@@ -45,15 +45,18 @@ pub mod rate_limit_response {
     /// A limit: how many requests in which unit of time.
     #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
     pub struct RateLimit {
-        /// Hits allowed in one window.
+        /// Hits allowed in one window; of a token bucket its size.
         #[prost(uint32, tag = "1")]
         pub requests_per_unit: u32,
-        /// Length of the window.
+        /// Unit of the window's length; of a token bucket, of the time an empty one takes to fill.
         #[prost(enumeration = "rate_limit::Unit", tag = "2")]
         pub unit: i32,
         /// The rule's name; empty when it has none.
         #[prost(string, tag = "3")]
         pub name: ::prost::alloc::string::String,
+        /// Units that a window has; unset for 1. Envoy reads it as of 1.40.
+        #[prost(message, optional, tag = "4")]
+        pub unit_multiplier: ::core::option::Option<u32>,
     }
     /// Nested message and enum types in `RateLimit`.
     pub mod rate_limit {

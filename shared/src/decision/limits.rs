@@ -29,7 +29,7 @@ pub(super) fn select(rules: &RuleSet, domain: DomainId, descriptor: &Descriptor<
         return Status {
             limit: Some(AppliedLimit {
                 requests_per_unit: limit.requests_per_unit,
-                period: limit.unit.into(),
+                period: limit.period,
                 rule: None,
             }),
             ..Status::UNLIMITED_BY_ANY_RULE

@@ -19,9 +19,9 @@ pub enum Code {
 /// The limit a descriptor was held against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AppliedLimit {
-    /// Hits allowed in one window.
+    /// Hits allowed in one window; of a token bucket its size.
     pub requests_per_unit: u32,
-    /// Length of the window.
+    /// Length of the window; of a token bucket the time an empty one takes to fill.
     pub period: Period,
     /// The rule it comes from; `None` when the request brought it along.
     pub rule: Option<RuleId>,
@@ -51,7 +51,7 @@ pub struct Status {
     /// Within its limit or over; a rule in shadow mode is never over.
     pub code: Code,
     /// The limit it was held against; `None` when there was none, or the rule is unlimited. Of several it
-    /// is the first that it is over, or else the first of those with the fewest hits left.
+    /// is the one that it is over for the longest, or else the first of those with the fewest hits left.
     pub limit: Option<AppliedLimit>,
     /// Hits left in this window: 0 when over or without a limit, `u32::MAX` for an unlimited rule. Of a
     /// rule that does not count what it refuses it is what is left, also when more was asked for.
@@ -124,14 +124,47 @@ impl Decision {
         self.loaded.as_ref().and_then(Loaded::rules_generation)
     }
 
+    /// The statuses of the limits that refused the request, in their order; none when it passes. A used-up
+    /// quota is among them only if no limit refused the request that is none.
+    pub fn refusals(&self) -> impl Iterator<Item = &Status> {
+        let is_over = self.overall == Code::OverLimit;
+        let over = move |status: &&Status| is_over && status.is_over();
+        let by_quotas = self
+            .statuses
+            .iter()
+            .filter(over)
+            .all(|it| self.is_quota(it));
+        let statuses = self.statuses.iter().filter(over);
+        statuses.filter(move |it| by_quotas || !self.is_quota(it))
+    }
+
+    /// The status that headers describe, with its limit: of those that refused the request, or else of all
+    /// that have a limit, the first of those with the fewest hits left. `None` when no limit applied.
+    #[inline]
+    pub fn nearest(&self) -> Option<(&Status, AppliedLimit)> {
+        match self.overall {
+            Code::Ok => fewest_left(self.statuses.iter()),
+            Code::OverLimit => self.nearest_refusal(),
+        }
+    }
+
+    #[cold]
+    fn nearest_refusal(&self) -> Option<(&Status, AppliedLimit)> {
+        fewest_left(self.refusals())
+    }
+
+    /// Whether a descriptor is a quota: one that is used up refuses a request only with all the others.
+    pub fn is_quota(&self, status: &Status) -> bool {
+        self.rules().is_some_and(|rules| {
+            let rule = status.rule.and_then(|id| rules.rule(id));
+            rules.modes().quota || rule.is_some_and(|rule| rule.quota_mode)
+        })
+    }
+
     /// The rule that refused the request, of several the first; `None` when it passes, and when the limit
     /// that it is over is its own.
     pub fn fired(&self) -> Option<RuleId> {
-        if self.overall == Code::Ok {
-            return None;
-        }
-        let refused = |status: &&Status| status.is_over() && status.rule.is_some();
-        self.statuses.iter().find(refused)?.rule
+        self.refusals().find_map(|status| status.rule)
     }
 
     /// Whether the request is over its limits and passes because every request does ([`Modes::shadow`]).
@@ -166,6 +199,16 @@ impl Decision {
         let rule = limit.rule.and_then(|id| self.rules()?.rule(id));
         rule.map_or("", |rule| &*rule.name)
     }
+}
+
+/// The first of the statuses that have a limit, of those with the fewest hits left.
+#[inline]
+fn fewest_left<'s>(
+    statuses: impl Iterator<Item = &'s Status>,
+) -> Option<(&'s Status, AppliedLimit)> {
+    statuses
+        .filter_map(|status| Some((status, status.limit?)))
+        .min_by_key(|(status, _)| status.remaining)
 }
 
 /// Why there is no decision. What to do then is the failure mode's business, not the limiter's.

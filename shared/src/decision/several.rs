@@ -31,6 +31,18 @@ impl Pending<'_> {
         self.target.rule.is_some_and(Rule::is_gated)
     }
 
+    /// The limit as answers say it: of a token bucket, its size and the time an empty one takes to fill.
+    fn answered(&self) -> AppliedLimit {
+        match self.counting {
+            Counting::Windows(_) => self.target.limit,
+            Counting::Tokens(bucket) => AppliedLimit {
+                requests_per_unit: bucket.burst(),
+                period: bucket.fill_time(),
+                ..self.target.limit
+            },
+        }
+    }
+
     fn room(&self, now_ms: u64) -> Room {
         let rule = self.target.rule;
         Room {
@@ -126,7 +138,7 @@ impl<C: Clock> Limiter<C> {
             for limit in limits {
                 let target = &limit.target;
                 let mut own = Status {
-                    limit: Some(target.limit),
+                    limit: Some(limit.answered()),
                     rule: target.limit.rule,
                     ..Status::UNLIMITED_BY_ANY_RULE
                 };
@@ -216,6 +228,8 @@ fn tells_more(this: &Status, that: &Status) -> bool {
     match (this.code, that.code) {
         (Code::OverLimit, Code::Ok) => true,
         (Code::Ok, Code::Ok) => this.remaining < that.remaining,
-        (_, Code::OverLimit) => false,
+        // A request that waits for the longer one passes both.
+        (Code::OverLimit, Code::OverLimit) => this.reset_s > that.reset_s,
+        (Code::Ok, Code::OverLimit) => false,
     }
 }

@@ -78,6 +78,13 @@ impl TokenBucket {
         self.window
     }
 
+    /// How long an empty bucket takes to fill, in whole seconds, rounded up.
+    pub fn fill_time(&self) -> Period {
+        let seconds = u64::from(self.burst()) * u64::from(self.window.seconds());
+        let seconds = seconds.div_ceil(self.tokens_per_window);
+        Period::of_seconds(seconds).unwrap_or(self.window)
+    }
+
     /// Tokens that flow in during a window.
     pub const fn tokens_per_window(&self) -> u64 {
         self.tokens_per_window
@@ -162,6 +169,22 @@ mod tests {
         assert_eq!(large.window().seconds(), 10);
         assert_eq!(large.tokens_per_window(), 100);
         assert_eq!(large.seconds_for(95 * PARTS), 10);
+    }
+
+    #[test]
+    fn an_empty_bucket_is_full_after_its_fill_time() {
+        for (tokens, unit, burst, fill_time) in [
+            (2, Unit::Second, 4, "2 seconds"),
+            (60, Unit::Minute, 60, "minute"),
+            (1_000, Unit::Hour, 100, "6 minutes"),
+            (1, Unit::Hour, 24, "day"),
+            (7, Unit::Hour, 3, "1543 seconds"),
+            (1_000, Unit::Second, 3, "second"),
+            (1, Unit::Year, 10, "10 years"),
+        ] {
+            let bucket = bucket(tokens, unit, burst);
+            assert_eq!(bucket.fill_time().to_string(), fill_time, "{bucket:?}");
+        }
     }
 
     #[test]

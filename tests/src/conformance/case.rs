@@ -113,6 +113,8 @@ pub struct Limit {
     pub requests_per_unit: u32,
     /// The unit's name in the API, such as `HOUR`; none when it is left out.
     pub unit: Option<String>,
+    /// How many of it a window has; none when it is left out.
+    pub unit_multiplier: Option<u32>,
 }
 
 /// An answer.

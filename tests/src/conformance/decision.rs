@@ -9,12 +9,13 @@ use hivemind_shared::decision::{AppliedLimit, Code, Decision, Limiter, Status};
 use hivemind_shared::descriptor::{Descriptor, Entry, LimitOverride};
 use hivemind_shared::region::{OwnedRegion, RegionOptions};
 use hivemind_shared::rules::{Modes, RuleSet, assign_stats, source};
-use hivemind_shared::window::Unit;
+use hivemind_shared::window::{Period, Unit};
 use hivemind_shared::yaml::{Problems, Source};
 use xtask::scratch::Scratch;
 
 use super::case::{Case, Limit, Step};
-use super::run::{Answer, AnswerStatus, Backend, Refusal};
+use super::run::{Answer, AnswerLimit, AnswerStatus, Backend, Refusal};
+use super::summary::{Closest, Policy, Summary};
 
 /// Half past some hour, so that no window but the seconds' ends while a case runs.
 const START_S: u64 = 1_799_998_200;
@@ -123,7 +124,7 @@ impl Backend for DecisionBackend {
             // The service's business.
             headers: None,
             metadata: None,
-            summary: None,
+            summary: Some(summary(decision)),
         })
     }
 
@@ -165,24 +166,41 @@ fn limit_override(limit: &Limit) -> Option<LimitOverride> {
     let unit = limit.unit.as_deref().and_then(Unit::from_name)?;
     Some(LimitOverride {
         requests_per_unit: limit.requests_per_unit,
-        unit,
+        period: Period::new(unit, limit.unit_multiplier.unwrap_or(1)).ok()?,
     })
 }
 
 fn answer_status(decision: &Decision, status: &Status) -> AnswerStatus {
-    let limit = |limit: AppliedLimit| {
-        let name = decision.limit_name(&limit).to_owned();
-        (
-            limit.requests_per_unit,
-            limit.period.unit().name().to_uppercase(),
-            name,
-        )
+    let limit = |limit: AppliedLimit| AnswerLimit {
+        requests_per_unit: limit.requests_per_unit,
+        unit: limit.period.unit().name().to_uppercase(),
+        unit_multiplier: limit.period.multiplier(),
+        name: decision.limit_name(&limit).to_owned(),
     };
     AnswerStatus {
         code: code_name(status.code).to_owned(),
         limit: status.limit.map(limit),
         remaining: status.remaining,
         reset_s: status.limit.map(|_| status.reset_s),
+    }
+}
+
+/// What headers would tell of it.
+fn summary(decision: &Decision) -> Summary {
+    let closest = decision.nearest().map(|(status, limit)| Closest {
+        requests_per_unit: limit.requests_per_unit,
+        remaining: status.remaining,
+        reset_s: status.reset_s,
+    });
+    let limits = decision.statuses.iter().filter_map(|status| status.limit);
+    let policies = limits.map(|limit| Policy {
+        requests_per_unit: limit.requests_per_unit,
+        window_s: limit.period.seconds(),
+        name: decision.limit_name(&limit).to_owned(),
+    });
+    Summary {
+        closest,
+        policies: policies.collect(),
     }
 }
 

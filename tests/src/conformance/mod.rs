@@ -18,6 +18,6 @@ pub use case::{
 };
 pub use decision::DecisionBackend;
 pub use module::{Decided, ModuleBackend};
-pub use run::{Answer, AnswerStatus, Backend, Refusal, Report, run};
+pub use run::{Answer, AnswerLimit, AnswerStatus, Backend, Refusal, Report, run};
 pub use service::ServiceBackend;
 pub use summary::{Closest, Policy, Summary};

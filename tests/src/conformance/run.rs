@@ -50,12 +50,25 @@ pub struct Answer {
 pub struct AnswerStatus {
     /// `OK` or `OVER_LIMIT`.
     pub code: String,
-    /// Hits in a window, the unit's name in the API, and the rule's name; `None` without a limit.
-    pub limit: Option<(u32, String, String)>,
+    /// `None` without a limit.
+    pub limit: Option<AnswerLimit>,
     /// Hits left.
     pub remaining: u32,
     /// Seconds to the end of the window; `None` without a limit.
     pub reset_s: Option<u32>,
+}
+
+/// A limit in an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnswerLimit {
+    /// Hits in a window.
+    pub requests_per_unit: u32,
+    /// The unit's name in the API.
+    pub unit: String,
+    /// How many of it a window has.
+    pub unit_multiplier: u32,
+    /// The rule's name.
+    pub name: String,
 }
 
 /// An error in place of an answer.
@@ -195,7 +208,7 @@ fn compare_answer(expect: &Expect, answer: &Answer) -> Result<(), String> {
         same("metadata", expect, metadata)?;
     }
     if let Some(summary) = &answer.summary {
-        summary::compare(&expect.statuses, summary)?;
+        summary::compare(expect, summary)?;
     }
     Ok(())
 }
@@ -216,15 +229,20 @@ fn compare_status(expect: &ExpectStatus, status: &AnswerStatus) -> Result<(), St
     same("code", &expect.code, &status.code)?;
     match (&expect.limit, &status.limit) {
         (None, None) => {}
-        (Some(expect), Some((requests_per_unit, unit, name))) => {
+        (Some(expect), Some(limit)) => {
             same(
                 "requests_per_unit",
                 &expect.requests_per_unit,
-                requests_per_unit,
+                &limit.requests_per_unit,
             )?;
-            same("unit", &expect.unit, unit)?;
+            same("unit", &expect.unit, &limit.unit)?;
+            same(
+                "unit_multiplier",
+                &expect.unit_multiplier,
+                &limit.unit_multiplier,
+            )?;
             if let Some(expect) = &expect.name {
-                same("name", expect, name)?;
+                same("name", expect, &limit.name)?;
             }
         }
         (expect, limit) => return Err(format!("limit: expected {expect:?}, got {limit:?}")),
@@ -297,7 +315,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_backend_that_answers_wrongly_fails() {
-        let limit = Some((3, "HOUR".to_owned(), "n".to_owned()));
+        let limit = Some(AnswerLimit {
+            requests_per_unit: 3,
+            unit: "HOUR".to_owned(),
+            unit_multiplier: 2,
+            name: "n".to_owned(),
+        });
         let status = AnswerStatus {
             code: "OK".to_owned(),
             limit,
@@ -311,7 +334,7 @@ mod tests {
             metadata: Some(serde_json::json!({"a": 1})),
             summary: None,
         });
-        let right = "{code: OK, limit: {requests_per_unit: 3, unit: HOUR, name: n}, remaining: 2, reset_max: 60}";
+        let right = "{code: OK, limit: {requests_per_unit: 3, unit: HOUR, unit_multiplier: 2, name: n}, remaining: 2, reset_max: 60}";
         let passes = step(&format!("{{overall: OK, statuses: [{right}]}}"));
         let report = run(&mut backend, &[passes]).await;
         assert!(report.failures.is_empty(), "{report}");
@@ -320,6 +343,7 @@ mod tests {
             right.replace("code: OK", "code: OVER_LIMIT"),
             right.replace('3', "4"),
             right.replace("HOUR", "DAY"),
+            right.replace("unit_multiplier: 2, ", ""),
             right.replace("name: n", "name: m"),
             right.replace("remaining: 2", "remaining: 1"),
             right.replace("reset_max: 60", "reset_max: 59"),

@@ -21,7 +21,7 @@ use xtask::wait::PATIENCE;
 
 use super::case::{Case, Descriptor, Limit, Step};
 use super::daemon::{Daemon, write_rules};
-use super::run::{Answer, AnswerStatus, Backend, Refusal};
+use super::run::{Answer, AnswerLimit, AnswerStatus, Backend, Refusal};
 use crate::harness;
 
 /// The exit status of a program whose rules are wrong.
@@ -148,6 +148,7 @@ fn wire_limit(limit: &Limit) -> RateLimitOverride {
     RateLimitOverride {
         requests_per_unit: limit.requests_per_unit,
         unit: unit.unwrap_or(RateLimitUnit::Unknown).into(),
+        unit_multiplier: limit.unit_multiplier,
     }
 }
 
@@ -210,12 +211,11 @@ fn answer_status(status: &DescriptorStatus) -> AnswerStatus {
         code: Code::try_from(status.code)
             .map_or("?", |code| code.as_str_name())
             .to_owned(),
-        limit: status.current_limit.as_ref().map(|limit| {
-            (
-                limit.requests_per_unit,
-                unit_name(limit.unit),
-                limit.name.clone(),
-            )
+        limit: status.current_limit.as_ref().map(|limit| AnswerLimit {
+            requests_per_unit: limit.requests_per_unit,
+            unit: unit_name(limit.unit),
+            unit_multiplier: limit.unit_multiplier.unwrap_or(1),
+            name: limit.name.clone(),
         }),
         remaining: status.limit_remaining,
         reset_s: status

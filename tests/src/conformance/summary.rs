@@ -1,11 +1,11 @@
-//! What Envoy's `x-ratelimit-*` headers (draft 03) tell of the statuses: every limit that was held
-//! against the request, and how much is left of the closest one.
+//! What `x-ratelimit-*` headers (draft 03) tell of the statuses: every limit that was held against the
+//! request, and how much is left of the closest one.
 
 use anyhow::{Context as _, bail};
 use hivemind_shared::window::Unit;
 use hyper::HeaderMap;
 
-use super::case::{ExpectLimit, ExpectStatus};
+use super::case::{Expect, ExpectLimit, ExpectStatus};
 use super::run::same;
 
 /// What the statuses of an answer come to.
@@ -17,7 +17,7 @@ pub struct Summary {
     pub policies: Vec<Policy>,
 }
 
-/// The limit closest to being reached; of several alike the first.
+/// The limit closest to being reached, or that refused the request; of several alike the first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Closest {
     /// Hits in a window.
@@ -88,8 +88,9 @@ impl Policy {
 }
 
 /// What is wrong with a summary of these statuses.
-pub(super) fn compare(expect: &[ExpectStatus], summary: &Summary) -> Result<(), String> {
+pub(super) fn compare(expect: &Expect, summary: &Summary) -> Result<(), String> {
     let limited: Vec<(&ExpectStatus, &ExpectLimit)> = expect
+        .statuses
         .iter()
         .filter_map(|status| Some((status, status.limit.as_ref()?)))
         .collect();
@@ -101,7 +102,11 @@ pub(super) fn compare(expect: &[ExpectStatus], summary: &Summary) -> Result<(), 
     if limited.iter().any(|(status, _)| status.remaining.is_none()) {
         return Ok(());
     }
-    let expected = limited.iter().min_by_key(|(status, _)| status.remaining);
+    let passes = expect.overall == "OK";
+    let candidates = limited
+        .iter()
+        .filter(|(status, _)| passes || status.code == expect.overall);
+    let expected = candidates.min_by_key(|(status, _)| status.remaining);
     match (expected, &summary.closest) {
         (None, None) => Ok(()),
         (Some((status, limit)), Some(closest)) => compare_closest(status, limit, closest),
@@ -138,11 +143,13 @@ fn compare_closest(
         &closest.remaining,
     )?;
     let reset_max = status.reset_max.map_or_else(|| window_s(limit), Ok)?;
-    if (1..=reset_max).contains(&closest.reset_s) {
+    // A full bucket that is too small for a request has none to wait for.
+    let reset_min = status.reset_max.map_or(0, |_| 1);
+    if (reset_min..=reset_max).contains(&closest.reset_s) {
         Ok(())
     } else {
         Err(format!(
-            "reset: expected 1 to {reset_max} s, got {}",
+            "reset: expected {reset_min} to {reset_max} s, got {}",
             closest.reset_s
         ))
     }
@@ -166,8 +173,13 @@ mod tests {
         headers
     }
 
-    fn expect(statuses: &str) -> Vec<ExpectStatus> {
-        yaml_serde::from_str(statuses).unwrap()
+    fn expect(overall: &str, statuses: &str) -> Expect {
+        Expect {
+            overall: overall.to_owned(),
+            statuses: yaml_serde::from_str(statuses).unwrap(),
+            headers: None,
+            metadata: None,
+        }
     }
 
     #[test]
@@ -188,7 +200,7 @@ mod tests {
         let right = "- {code: OK, limit: {requests_per_unit: 9, unit: HOUR}, remaining: 2}\n\
                      - {code: OK, limit: null, remaining: 0}\n\
                      - {code: OK, limit: {requests_per_unit: 5, unit: MINUTE, name: n}, remaining: 1}";
-        assert_eq!(compare(&expect(right), &summary), Ok(()));
+        assert_eq!(compare(&expect("OK", right), &summary), Ok(()));
         for (from, to) in [
             ("unit: 9", "unit: 8"),
             ("unit: 5", "unit: 6"),
@@ -200,10 +212,20 @@ mod tests {
             ("null", "{requests_per_unit: 7, unit: HOUR}"),
         ] {
             let wrong = right.replace(from, to);
-            assert!(compare(&expect(&wrong), &summary).is_err(), "{wrong}");
+            assert!(compare(&expect("OK", &wrong), &summary).is_err(), "{wrong}");
         }
-        assert!(compare(&expect("[]"), &summary).is_err());
-        assert!(compare(&expect(right), &Summary::default()).is_err());
-        assert_eq!(compare(&expect("[]"), &Summary::default()), Ok(()));
+        assert!(compare(&expect("OK", "[]"), &summary).is_err());
+        assert!(compare(&expect("OK", right), &Summary::default()).is_err());
+        assert_eq!(compare(&expect("OK", "[]"), &Summary::default()), Ok(()));
+    }
+
+    #[test]
+    fn the_closest_limit_of_a_refused_request_is_one_that_refused_it() {
+        let statuses = "- {code: OK, limit: {requests_per_unit: 9, unit: HOUR}, remaining: 1}\n\
+                        - {code: OVER_LIMIT, limit: {requests_per_unit: 5, unit: MINUTE}, remaining: 1}";
+        let expect = expect("OVER_LIMIT", statuses);
+        let by = |limit: &str| Summary::read(&headers(limit)).unwrap();
+        assert_eq!(compare(&expect, &by("5, 9;w=3600, 5;w=60")), Ok(()));
+        assert!(compare(&expect, &by("9, 9;w=3600, 5;w=60")).is_err());
     }
 }

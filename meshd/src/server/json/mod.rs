@@ -149,6 +149,8 @@ struct LimitOverride {
     #[serde(alias = "requests_per_unit")]
     requests_per_unit: Option<Number<u32>>,
     unit: Option<Unit>,
+    #[serde(alias = "unit_multiplier")]
+    unit_multiplier: Option<Number<u32>>,
 }
 
 impl From<Request> for RateLimitRequest {
@@ -182,6 +184,7 @@ impl From<Descriptor> for RateLimitDescriptor {
             limit: descriptor.limit.map(|limit| descriptor::RateLimitOverride {
                 requests_per_unit: limit.requests_per_unit.map_or(0, |number| number.0),
                 unit: limit.unit.map_or(0, |unit| unit.0),
+                unit_multiplier: limit.unit_multiplier.map(|number| number.0),
             }),
             hits_addend: descriptor.hits_addend.map(|addend| addend.0),
         }
@@ -243,6 +246,8 @@ struct Limit<'a> {
     #[serde(skip_serializing_if = "is_zero")]
     requests_per_unit: u32,
     unit: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unit_multiplier: Option<u32>,
     #[serde(skip_serializing_if = "str::is_empty")]
     name: &'a str,
 }
@@ -280,6 +285,7 @@ impl<'a> From<&'a response::DescriptorStatus> for Status<'a> {
             current_limit: status.current_limit.as_ref().map(|limit| Limit {
                 requests_per_unit: limit.requests_per_unit,
                 unit: limit.unit().as_str_name(),
+                unit_multiplier: limit.unit_multiplier,
                 name: &limit.name,
             }),
             limit_remaining: status.limit_remaining,
@@ -304,9 +310,11 @@ mod tests {
     #[test]
     fn a_request_is_read_in_either_case_with_numbers_as_text() {
         let camel = r#"{"domain":"d","descriptors":[{"entries":[{"key":"k","value":"v"}],
-            "limit":{"requestsPerUnit":5,"unit":"HOUR"},"hitsAddend":"2"}],"hitsAddend":1}"#;
+            "limit":{"requestsPerUnit":5,"unit":"HOUR","unitMultiplier":2},"hitsAddend":"2"}],
+            "hitsAddend":1}"#;
         let snake = r#"{"domain":"d","descriptors":[{"entries":[{"key":"k","value":"v"}],
-            "limit":{"requests_per_unit":"5","unit":3},"hits_addend":2}],"hits_addend":"1"}"#;
+            "limit":{"requests_per_unit":"5","unit":3,"unit_multiplier":"2"},"hits_addend":2}],
+            "hits_addend":"1"}"#;
         let request = read(camel).unwrap();
         assert_eq!(Some(&request), read(snake).as_ref());
         assert_eq!((request.domain.as_str(), request.hits_addend), ("d", 1));
@@ -315,6 +323,7 @@ mod tests {
         assert_eq!(descriptor.hits_addend, Some(2));
         assert_eq!(descriptor.limit.unwrap().requests_per_unit, 5);
         assert_eq!(descriptor.limit.unwrap().unit, 3);
+        assert_eq!(descriptor.limit.unwrap().unit_multiplier, Some(2));
     }
 
     #[test]
@@ -391,6 +400,7 @@ mod tests {
                     current_limit: Some(response::RateLimit {
                         requests_per_unit: 5,
                         unit: response::rate_limit::Unit::Hour.into(),
+                        unit_multiplier: None,
                         name: String::new(),
                     }),
                     limit_remaining: 0,
@@ -398,6 +408,15 @@ mod tests {
                         seconds: 3_599,
                         nanos: 0,
                     }),
+                },
+                response::DescriptorStatus {
+                    code: response::Code::Ok.into(),
+                    current_limit: Some(response::RateLimit {
+                        unit: response::rate_limit::Unit::Minute.into(),
+                        unit_multiplier: Some(5),
+                        ..response::RateLimit::default()
+                    }),
+                    ..response::DescriptorStatus::default()
                 },
                 response::DescriptorStatus {
                     code: response::Code::Ok.into(),
@@ -409,7 +428,7 @@ mod tests {
         };
         assert_eq!(
             serde_json::to_string(&Answer::from(&response)).unwrap(),
-            r#"{"overallCode":"OVER_LIMIT","statuses":[{"code":"OVER_LIMIT","currentLimit":{"requestsPerUnit":5,"unit":"HOUR"},"durationUntilReset":"3599s"},{"code":"OK","limitRemaining":7}]}"#
+            r#"{"overallCode":"OVER_LIMIT","statuses":[{"code":"OVER_LIMIT","currentLimit":{"requestsPerUnit":5,"unit":"HOUR"},"durationUntilReset":"3599s"},{"code":"OK","currentLimit":{"unit":"MINUTE","unitMultiplier":5}},{"code":"OK","limitRemaining":7}]}"#
         );
     }
 }

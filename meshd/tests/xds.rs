@@ -15,6 +15,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use hivemind_proto::ratelimit::config::ratelimit::v3::RateLimitUnit;
 use rustix::process::Signal;
@@ -192,15 +193,82 @@ async fn a_bad_set_is_refused_with_the_reason_and_the_last_good_one_stays() {
     assert_eq!(told["last_attempt"]["successful"], false);
     assert_eq!(told["xds"]["version"], "1");
 
-    // The server sends what was refused again and again: neither side may do nothing else.
-    eventually("a second refusal", || (server.refusals() > 1).then_some(()));
-    assert!(server.refusals() <= 3, "{}", server.refusals());
-
     server.set("3", &[per_user(5)]);
     server.acknowledged("3");
     await_limit(&meshd, 5);
     let (_, body) = ready(&meshd);
     assert_eq!(body["components"]["rules"]["state"], "up", "{body}");
+}
+
+/// Waits for this many refusals, and sees that there were no more than meshd sends: the first at once,
+/// later ones half a second apart at least.
+fn await_refusals(server: &ControlPlane, count: usize) {
+    let began = Instant::now();
+    eventually("refusals", || (server.refusals() >= count).then_some(()));
+    let refusals = u32::try_from(server.refusals()).expect("few");
+    // One may be on its way, and one of them came before the beginning.
+    let most = began.elapsed().div_duration_f64(Duration::from_millis(500)) + 3.0;
+    assert!(f64::from(refusals) <= most, "{refusals} refusals, {most} at most");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_refused_set_is_asked_for_again_each_second_however_often_it_came() {
+    let server = ControlPlane::start();
+    server.set("1", &[per_user(3)]);
+    let site = site();
+    let meshd = start(&site, server.address, &[]);
+    await_limit(&meshd, 3);
+
+    server.set("2", &[with_unit(9, RateLimitUnit::Unknown)]);
+    // Waits that doubled would take longer than any test waits.
+    await_refusals(&server, 7);
+    server.set("3", &[per_user(5)]);
+    server.acknowledged("3");
+    await_limit(&meshd, 5);
+    let log = meshd.log();
+    assert_eq!(log.matches("rules rejected").count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_refused_set_is_known_again_by_its_content() {
+    let server = ControlPlane::start();
+    server.set("1", &[per_user(3)]);
+    let site = site();
+    let meshd = start(&site, server.address, &["--log-level", "debug"]);
+    await_limit(&meshd, 3);
+
+    server.vary();
+    let mut other = per_user(4);
+    (other.name, other.domain) = ("other".to_owned(), "other".to_owned());
+    server.set("2", &[with_unit(9, RateLimitUnit::Unknown), other.clone()]);
+    await_refusals(&server, 4);
+    let known = "the set that was refused has come again";
+    eventually("it is known again", || {
+        (meshd.log().matches(known).count() >= 3).then_some(())
+    });
+
+    // Another one, which is wrong as well, is looked at.
+    server.set("3", &[per_user(6), with_unit(7, RateLimitUnit::Unknown)]);
+    eventually("the other one is refused", || {
+        let problems = status(&meshd)["last_attempt"]["problems"].to_string();
+        problems.contains("duplicate domain").then_some(())
+    });
+    server.set("4", &[per_user(5), other]);
+    await_limit(&meshd, 5);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn what_nobody_asked_for_does_not_take_the_place_of_a_refusal() {
+    let server = ControlPlane::start();
+    server.set("1", &[per_user(3)]);
+    let site = site();
+    let meshd = start(&site, server.address, &[]);
+    await_limit(&meshd, 3);
+    server.digress();
+    server.set("2", &[with_unit(9, RateLimitUnit::Unknown)]);
+    await_refusals(&server, 3);
+    server.set("3", &[per_user(5)]);
+    await_limit(&meshd, 5);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]

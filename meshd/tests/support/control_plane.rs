@@ -1,10 +1,12 @@
 //! A management server that speaks xDS for real, and behaves as go-control-plane does: whoever names
-//! another version than the newest is sent the newest at once, also right after having refused it.
+//! another version than the newest is sent the newest at once, also right after having refused it. Between
+//! a response and the answer to it, nothing is sent, whatever changes.
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use hivemind_proto::envoy::service::discovery::v3::aggregated_discovery_service_server::{
@@ -50,6 +52,10 @@ struct Service {
     snapshot: watch::Sender<Option<Snapshot>>,
     said: Arc<Mutex<Vec<Said>>>,
     streams: Arc<Mutex<usize>>,
+    /// Whether each response has a version of its own, and its resources in the other order.
+    varies: Arc<AtomicBool>,
+    /// Whether each response is followed by one of a type that nobody asked for.
+    digresses: Arc<AtomicBool>,
 }
 
 /// A running management server; dropping it closes all its connections.
@@ -90,6 +96,8 @@ impl ControlPlane {
             snapshot: watch::Sender::new(None),
             said: Arc::default(),
             streams: Arc::default(),
+            varies: Arc::default(),
+            digresses: Arc::default(),
         };
         let mut server = Server::builder();
         if let Some(tls) = tls {
@@ -118,6 +126,17 @@ impl ControlPlane {
             version: version.to_owned(),
             resources: resources.collect(),
         }));
+    }
+
+    /// Sends the same set in another form each time from now on: with a version of its own, and its
+    /// resources in the other order.
+    pub(crate) fn vary(&self) {
+        self.service.varies.store(true, Ordering::Relaxed);
+    }
+
+    /// Sends a resource of a type that nobody asked for after each response from now on.
+    pub(crate) fn digress(&self) {
+        self.service.digresses.store(true, Ordering::Relaxed);
     }
 
     /// Everything that clients have said so far.
@@ -189,19 +208,32 @@ impl Service {
         let mut waiting: Option<String> = None;
         loop {
             let newest = snapshots.borrow_and_update().clone();
-            if let (Some(version), Some(snapshot)) = (&waiting, newest)
-                && *version != snapshot.version
+            if let (Some(version), Some(mut snapshot)) = (&waiting, newest)
+                && version.split('~').next() != Some(&snapshot.version)
             {
                 nonce += 1;
                 waiting = None;
+                if self.varies.load(Ordering::Relaxed) {
+                    snapshot.version = format!("{}~{nonce}", snapshot.version);
+                    if nonce.is_multiple_of(2) {
+                        snapshot.resources.reverse();
+                    }
+                }
                 let response = DiscoveryResponse {
                     version_info: snapshot.version,
                     resources: snapshot.resources,
                     type_url: TYPE_URL.to_owned(),
                     nonce: nonce.to_string(),
                 };
-                if responses.send(Ok(response)).await.is_err() {
-                    return;
+                let digression = DiscoveryResponse {
+                    type_url: "type.googleapis.com/nobody.asked.For".to_owned(),
+                    ..DiscoveryResponse::default()
+                };
+                let digresses = self.digresses.load(Ordering::Relaxed);
+                for response in [response].into_iter().chain(digresses.then_some(digression)) {
+                    if responses.send(Ok(response)).await.is_err() {
+                        return;
+                    }
                 }
             }
             tokio::select! {

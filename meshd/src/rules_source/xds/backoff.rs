@@ -25,16 +25,21 @@ impl Backoff {
     pub(super) fn next(&mut self, random: u64) -> Duration {
         let full = self.next;
         self.next = full.saturating_mul(2).min(self.max);
-        let half = full / 2;
-        // The upper half of the number, as a share of one.
-        let share = f64::from((random >> 32) as u32) / f64::from(u32::MAX);
-        half + half.mul_f64(share)
+        shortened(full, random)
     }
 
     /// Begins again with the shortest: something worked.
     pub(super) fn reset(&mut self) {
         self.next = self.initial;
     }
+}
+
+/// Between half and all of a wait, by a random number.
+pub(super) fn shortened(full: Duration, random: u64) -> Duration {
+    let half = full / 2;
+    // The upper half of the number, as a share of one.
+    let share = f64::from((random >> 32) as u32) / f64::from(u32::MAX);
+    half + half.mul_f64(share)
 }
 
 #[cfg(test)]

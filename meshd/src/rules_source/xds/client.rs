@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue};
 use tonic::{Code, Request, Status};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::super::Kick;
 use super::super::publish::Publisher;
@@ -85,6 +85,9 @@ pub(super) struct Client {
     status: XdsStatus,
     /// The set in force; none before the first.
     in_force: Option<Vec<RateLimitConfig>>,
+    /// The set that was refused last, and why; none once another one is in force. Servers send it again as
+    /// soon as they hear of the refusal, perhaps in another order and with another version.
+    refused: Option<(Vec<RateLimitConfig>, Problems)>,
 }
 
 impl Client {
@@ -110,6 +113,7 @@ impl Client {
             health,
             status,
             in_force: None,
+            refused: None,
         };
         client.tell();
         client
@@ -182,8 +186,8 @@ impl Client {
             let at = due.as_ref().map(|(_, at)| *at);
             tokio::select! {
                 message = responses.message() => match message? {
-                    // What waited to be said about the one before is of no interest any more.
-                    Some(response) => due = self.take(response),
+                    // It takes the place of one about the response before.
+                    Some(response) => due = self.take(response).or(due),
                     None => return Ok(()),
                 },
                 () = until(at) => if let Some((answer, _)) = due.take() {
@@ -243,15 +247,31 @@ impl Client {
     fn bring_into_force(&mut self, resources: &[Any]) -> Result<(), Problems> {
         let configs = resources::decode(resources)?;
         if self.in_force.as_ref() == Some(&configs) {
+            self.refused = None;
             self.publisher.unchanged();
             return Ok(());
         }
-        let loaded = resources::compile(&configs, &self.options)?;
+        if let Some((refused, problems)) = &self.refused
+            && *refused == configs
+        {
+            debug!("the set that was refused has come again");
+            return Err(problems.clone());
+        }
+        if let Err(problems) = self.publish(&configs) {
+            self.refused = Some((configs, problems.clone()));
+            return Err(problems);
+        }
+        self.refused = None;
+        self.in_force = Some(configs);
+        Ok(())
+    }
+
+    fn publish(&mut self, configs: &[RateLimitConfig]) -> Result<(), Problems> {
+        let loaded = resources::compile(configs, &self.options)?;
         let names = configs.iter().map(resources::name).collect();
         self.publisher
             .publish(&loaded.rules, names, &loaded.warnings)
             .map_err(|error| Problem::with_file("xds", error.to_string()))?;
-        self.in_force = Some(configs);
         Ok(())
     }
 

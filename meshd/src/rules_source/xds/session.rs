@@ -11,7 +11,7 @@ use hivemind_proto::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryR
 use hivemind_proto::google::rpc::Status;
 use prost_types::Any;
 
-use super::backoff::Backoff;
+use super::backoff::shortened;
 
 /// The type of resource that is subscribed to.
 pub(super) const TYPE_URL: &str =
@@ -23,8 +23,9 @@ const INVALID_ARGUMENT: i32 = 3;
 /// Bytes of problems a NACK tells; the log and the admin port have all.
 const REASON_BYTES_MAX: usize = 4_096;
 
-/// How long the answer to a set waits that was refused before and has come again: at first, at last.
-const REPEATED_NACK_WAIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How long a refusal waits at most that follows another one. Until it has arrived, a server sends nothing,
+/// whatever has changed there.
+const REPEATED_NACK_WAIT: Duration = Duration::from_secs(1);
 
 /// The state of the protocol; it outlives streams.
 #[derive(Debug)]
@@ -34,9 +35,8 @@ pub(super) struct Session {
     accepted: String,
     /// The response that waits for its answer.
     pending: Option<Pending>,
-    /// What was refused last on this stream: its version, and why.
-    refused: Option<(String, String)>,
-    patience: Backoff,
+    /// Whether a set was refused on this stream, and none was taken since.
+    has_refused: bool,
 }
 
 #[derive(Debug)]
@@ -59,13 +59,11 @@ pub(super) enum Received {
 
 impl Session {
     pub(super) fn new(node: Node) -> Self {
-        let (initial, max) = REPEATED_NACK_WAIT;
         Self {
             node,
             accepted: String::new(),
             pending: None,
-            refused: None,
-            patience: Backoff::new(initial, max),
+            has_refused: false,
         }
     }
 
@@ -77,8 +75,7 @@ impl Session {
     pub(super) fn open(&mut self) -> DiscoveryRequest {
         self.accepted.clear();
         self.pending = None;
-        self.refused = None;
-        self.patience.reset();
+        self.has_refused = false;
         DiscoveryRequest {
             node: Some(self.node.clone()),
             type_url: TYPE_URL.to_owned(),
@@ -105,33 +102,29 @@ impl Session {
     pub(super) fn accept(&mut self) -> Option<DiscoveryRequest> {
         let pending = self.pending.take()?;
         self.accepted = pending.version;
-        self.refused = None;
-        self.patience.reset();
+        self.has_refused = false;
         Some(self.answer(pending.nonce, None))
     }
 
     /// The set cannot be used: the answer, if one is due, and how long to wait with it.
     ///
-    /// Some servers send a refused set again as soon as they are told. Whatever comes a second time is
-    /// refused with more and more patience, or both sides would do nothing else.
+    /// Some servers send a refused set again as soon as they are told. So a refusal after another one waits,
+    /// whatever it refuses, or both sides would do nothing else.
     pub(super) fn refuse(
         &mut self,
         problems: &str,
         random: u64,
     ) -> Option<(DiscoveryRequest, Duration)> {
         let pending = self.pending.take()?;
-        let reason = bounded(problems);
-        let refused = (pending.version, reason.clone());
-        let wait = if self.refused.as_ref() == Some(&refused) {
-            self.patience.next(random)
+        let wait = if self.has_refused {
+            shortened(REPEATED_NACK_WAIT, random)
         } else {
-            self.patience.reset();
             Duration::ZERO
         };
-        self.refused = Some(refused);
+        self.has_refused = true;
         let error = Status {
             code: INVALID_ARGUMENT,
-            message: reason,
+            message: bounded(problems),
             details: Vec::new(),
         };
         Some((self.answer(pending.nonce, Some(error)), wait))
@@ -225,19 +218,22 @@ mod tests {
     }
 
     #[test]
-    fn a_set_that_comes_again_is_refused_with_more_and_more_patience() {
+    fn a_refusal_after_another_one_waits_for_up_to_a_second_whatever_it_refuses() {
         let mut session = session();
-        let wait = |session: &mut Session, version: &str| {
+        let wait = |session: &mut Session, version: &str, random| {
             session.receive(response(version, "n"));
-            session.refuse("bad", u64::MAX).unwrap().1.as_secs()
+            session.refuse("bad", random).unwrap().1.as_millis()
         };
-        let waits: Vec<u64> = (0..9).map(|_| wait(&mut session, "8")).collect();
-        assert_eq!(waits, [0, 1, 2, 4, 8, 16, 32, 60, 60]);
-        assert_eq!(wait(&mut session, "9"), 0, "another set is another matter");
-        assert_eq!(wait(&mut session, "9"), 1);
+        let waits: Vec<_> = (0..9).map(|_| wait(&mut session, "8", u64::MAX)).collect();
+        assert_eq!(waits[0], 0);
+        assert!(waits[1..].iter().all(|wait| *wait == 1_000), "{waits:?}");
+        assert_eq!(wait(&mut session, "9", 0), 500);
         session.receive(response("10", "n"));
         session.accept();
-        assert_eq!(wait(&mut session, "9"), 0);
+        assert_eq!(wait(&mut session, "9", u64::MAX), 0);
+        assert_eq!(wait(&mut session, "9", u64::MAX), 1_000);
+        session.open();
+        assert_eq!(wait(&mut session, "9", u64::MAX), 0);
     }
 
     #[test]

@@ -208,7 +208,10 @@ fn await_refusals(server: &ControlPlane, count: usize) {
     let refusals = u32::try_from(server.refusals()).expect("few");
     // One may be on its way, and one of them came before the beginning.
     let most = began.elapsed().div_duration_f64(Duration::from_millis(500)) + 3.0;
-    assert!(f64::from(refusals) <= most, "{refusals} refusals, {most} at most");
+    assert!(
+        f64::from(refusals) <= most,
+        "{refusals} refusals, {most} at most"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -287,6 +290,19 @@ async fn rules_stay_while_the_server_is_away_also_over_a_restart() {
         (body["components"]["xds"]["state"] == "degraded").then_some(())
     });
     assert_eq!(ready(&meshd).0, 200, "it works on");
+    // Attempts fail in other ways than the first one, and it is one and the same cause.
+    eventually("attempts to connect", || {
+        let failures = &status(&meshd)["xds"]["failures"];
+        (failures.as_u64() > Some(3)).then_some(())
+    });
+    let log = meshd.log();
+    let lines: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("no connection to the management server"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{log}");
+    let (_, failure) = lines[0].split_once("failure=").expect("the cause");
+    assert!(failure.len() < 90, "{failure}");
     assert!(meshd.stop().success());
 
     let meshd = start(&site, address, &[]);
@@ -493,6 +509,7 @@ fn both_sides_show_certificates_and_files_are_read_anew() {
         reason.contains("invalid peer certificate").then_some(())
     });
     assert!(server.said().is_empty());
+    assert!(meshd.log().contains("invalid peer certificate"));
 
     fs::write(site.path("ca.pem"), &gateway.ca).expect("written");
     await_limit(&meshd, 3);

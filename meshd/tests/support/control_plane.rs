@@ -230,7 +230,10 @@ impl Service {
                     ..DiscoveryResponse::default()
                 };
                 let digresses = self.digresses.load(Ordering::Relaxed);
-                for response in [response].into_iter().chain(digresses.then_some(digression)) {
+                for response in [response]
+                    .into_iter()
+                    .chain(digresses.then_some(digression))
+                {
                     if responses.send(Ok(response)).await.is_err() {
                         return;
                     }

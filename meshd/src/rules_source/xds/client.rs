@@ -1,7 +1,10 @@
 //! The stream to the management server: connects, follows what [`Session`] says, and tries again.
 
+use std::error::Error;
 use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::iter::successors;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -56,20 +59,47 @@ impl From<Status> for Failure {
     }
 }
 
+impl Failure {
+    /// Whether the server, or the way to it, is simply not there. While it is away, each attempt may fail in
+    /// its own way, and none of them is news.
+    fn is_away(&self) -> bool {
+        match self {
+            Self::Timeout | Self::Closed => true,
+            Self::Connect(error) => is_unreachable(error),
+            Self::Status(status) => {
+                // One with a cause does not come from the server.
+                status.code() == Code::Unavailable || status.source().is_some()
+            }
+            Self::Endpoint(_) => false,
+        }
+    }
+}
+
+/// Whether the operating system says that there is no connection. What TLS says of it is invalid data.
+fn is_unreachable(error: &(dyn Error + 'static)) -> bool {
+    causes(error)
+        .filter_map(<dyn Error>::downcast_ref::<io::Error>)
+        .any(|error| error.kind() != io::ErrorKind::InvalidData)
+}
+
+/// An error and everything that caused it.
+fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |&error| error.source())
+}
+
 /// What a server, or the connection to it, says went wrong.
 fn describe(status: &Status) -> String {
+    if let Some(cause) = status.source().and_then(|cause| causes(cause).last()) {
+        // The layers of the protocol have nothing to add.
+        return format!("the connection was lost: {cause}");
+    }
     let text = printable(status.message());
-    let cause = std::error::Error::source(status).map(|cause| format!(": {}", chain(cause)));
     let hint = match status.code() {
         Code::OutOfRange => "; xds.max_message_bytes bounds what is taken",
         Code::Unimplemented => "; this is no management server for rate limit rules",
         _ => "",
     };
-    format!(
-        "{:?}: {text}{}{hint}",
-        status.code(),
-        cause.unwrap_or_default()
-    )
+    format!("{:?}: {text}{hint}", status.code())
 }
 
 /// Follows a management server.
@@ -88,6 +118,8 @@ pub(super) struct Client {
     /// The set that was refused last, and why; none once another one is in force. Servers send it again as
     /// soon as they hear of the refusal, perhaps in another order and with another version.
     refused: Option<(Vec<RateLimitConfig>, Problems)>,
+    /// The failure that was logged last since the last stream stood, and whether the server was away by it.
+    logged: Option<(String, bool)>,
 }
 
 impl Client {
@@ -114,6 +146,7 @@ impl Client {
             status,
             in_force: None,
             refused: None,
+            logged: None,
         };
         client.tell();
         client
@@ -281,6 +314,7 @@ impl Client {
             return;
         }
         self.status.connected();
+        self.logged = None;
         self.tell();
         info!(server = %self.server, "connected to the management server");
         self.health
@@ -289,9 +323,14 @@ impl Client {
 
     /// There is no stream.
     fn lost(&mut self, failure: &Failure) {
+        let is_away = failure.is_away();
         let failure = failure.to_string();
-        // The same again is no news.
-        if self.status.connected || self.status.last_failure.as_ref() != Some(&failure) {
+        let is_news = self
+            .logged
+            .as_ref()
+            .is_none_or(|(logged, was_away)| *logged != failure && !(*was_away && is_away));
+        if is_news {
+            self.logged = Some((failure.clone(), is_away));
             let message = if self.publisher.rules_in_force().is_some() {
                 "no connection to the management server, the last rules stay in force"
             } else {
@@ -299,6 +338,8 @@ impl Client {
                  answered with an error"
             };
             warn!(server = %self.server, failure, "{message}");
+        } else {
+            debug!(server = %self.server, failure, "still no connection to the management server");
         }
         let detail = format!("not connected to {}: {failure}", self.server);
         self.health

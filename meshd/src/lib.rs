@@ -22,6 +22,7 @@ pub mod region_fill;
 pub mod region_owner;
 pub mod reload_status;
 pub mod rules_source;
+mod secret_file;
 pub mod server;
 mod serving;
 pub mod shutdown;

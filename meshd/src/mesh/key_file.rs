@@ -2,7 +2,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -17,10 +16,8 @@ use crate::config::{self, MeshMode};
 use crate::panics::PanicNotice;
 use crate::reload_status::ReloadStatus;
 use crate::rules_source::{Kick, Watch};
+use crate::secret_file::{self, Readers};
 use crate::small_file;
-
-/// Permissions that let others than the owner at the keys.
-const OTHERS: u32 = 0o066;
 
 /// The keys of a mesh that runs.
 #[derive(Clone, Debug)]
@@ -76,16 +73,9 @@ fn read(path: &Path) -> Result<Keys, ReadError> {
     let text = String::from_utf8(bytes).map_err(|_| ReadError::NotText)?;
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
-    let mode = metadata.permissions().mode() & 0o777;
-    let warning = (mode & OTHERS != 0).then(|| {
-        let path = path.display();
-        format!(
-            "{path}: mode {mode:04o} lets others than its owner at the cluster's keys; chmod 0600 {path}"
-        )
-    });
     Ok(Keys {
         ring: KeyRing::parse(&text)?,
-        warning,
+        warning: secret_file::warning(path, &metadata, Readers::OwnerAlone, "the cluster's keys"),
         digest: hasher.finish(),
     })
 }
@@ -215,6 +205,7 @@ mod tests {
     use super::super::handle::Inbox;
     use super::*;
     use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     const HASH: &str = "hash 00112233445566778899aabbccddeeff\n";
     const OTHER_HASH: &str = "hash ff112233445566778899aabbccddeeff\n";

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,13 +16,11 @@ use x509_cert::der::Decode;
 
 use super::client_name::NamedClientVerifier;
 use crate::config;
+use crate::secret_file::{self, Readers};
 use crate::small_file::{self, ReadError};
 
 /// Bytes of one file: room for every certificate authority a system knows.
 const FILE_BYTES_MAX: u64 = 4 << 20;
-
-/// Permissions that let everybody at the key.
-const EVERYBODY: u32 = 0o006;
 
 const CERT_KEY: &str = "server.tls_cert_file";
 const KEY_KEY: &str = "server.tls_key_file";
@@ -196,13 +193,8 @@ impl Files {
             .map_err(Cause::Read)
             .map_err(&failed)?;
         bytes.hash(digest);
-        let mode = metadata.permissions().mode() & 0o777;
-        if mode & EVERYBODY != 0 {
-            let path = self.key.display();
-            warnings.push(format!(
-                "{path} ({KEY_KEY}): mode {mode:04o} lets everybody at the key; chmod 0640 {path}"
-            ));
-        }
+        let warning = secret_file::warning(&self.key, &metadata, Readers::Group, "the key of TLS");
+        warnings.extend(warning);
         PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| {
             failed(match error {
                 pem::Error::NoItemsFound => Cause::NoKey,

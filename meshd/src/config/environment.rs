@@ -20,6 +20,8 @@ const OTHERS: [&str; 2] = ["HIVEMIND_ENVOY", ratelimit_env::SWITCH];
 #[derive(Debug, Default)]
 pub(super) struct EnvironmentLayer {
     pub(super) assignments: Vec<(&'static Key, Value, Origin)>,
+    /// What holds where no layer says anything else.
+    pub(super) defaults: Vec<(&'static Key, Value, Origin)>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<String>,
 }

@@ -80,16 +80,18 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
         })
     });
     let mut from_environment = Vec::new();
+    let mut defaults = Vec::new();
     for layer in layers {
         warnings.extend(layer.warnings);
         problems.extend(layer.problems);
-        let assignments = layer.assignments.into_iter();
-        from_environment.extend(assignments.map(|(key, value, origin)| Assignment {
+        let without_place = |(key, value, origin)| Assignment {
             key,
             value,
             origin,
             span: None,
-        }));
+        };
+        from_environment.extend(layer.assignments.into_iter().map(without_place));
+        defaults.extend(layer.defaults.into_iter().map(without_place));
     }
     let from_flags = sources.flags.into_iter().map(|(key, text)| Assignment {
         key,
@@ -105,7 +107,12 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
         (Some(file), Some(span)) => file.problem(*span, message),
         _ => Problem::with_file(origin.to_string(), message),
     };
-    for assignment in from_file.chain(from_environment).chain(from_flags) {
+    let assignments = defaults
+        .into_iter()
+        .chain(from_file)
+        .chain(from_environment)
+        .chain(from_flags);
+    for assignment in assignments {
         let Assignment {
             key,
             value,

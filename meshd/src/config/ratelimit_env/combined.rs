@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::reading::boolean;
-use super::table::{METRICS_BIND, PROMETHEUS, PROMETHEUS_ADDRESS, SERVER_TLS};
+use super::reading::{Reading, boolean};
+use super::table::{
+    CONFIG_TYPE, METRICS_BIND, PROMETHEUS, PROMETHEUS_ADDRESS, SERVER_TLS, XDS_SERVER,
+    XDS_SERVER_KEY,
+};
 use super::variables::Variables;
 
 /// A value for one of our keys, and the variables it comes from.
@@ -23,16 +26,21 @@ pub(super) struct Wrong {
 
 /// Everything that is made of several variables.
 pub(super) fn all(variables: &Variables<'_>) -> (Vec<Combined>, Vec<Wrong>) {
-    let mut made: Vec<Combined> = config_path(variables)
-        .into_iter()
-        .chain(metrics_bind(variables))
-        .collect();
+    let mut made: Vec<Combined> = config_path(variables).into_iter().collect();
     let mut wrong: Vec<Wrong> = server_tls(variables).into_iter().collect();
     match require_initial_config(variables) {
         Ok(combined) => made.extend(combined),
         Err(error) => wrong.push(error),
     }
     (made, wrong)
+}
+
+/// What envoyproxy/ratelimit takes where a variable is not set and others make it matter. A layer below that
+/// says something else wins.
+pub(super) fn defaults(variables: &Variables<'_>) -> impl Iterator<Item = Combined> {
+    metrics_bind(variables)
+        .into_iter()
+        .chain(xds_server(variables))
 }
 
 /// The directory rules are in: root, subdirectory and the one below it that is called `config` unless
@@ -77,6 +85,17 @@ fn metrics_bind(variables: &Variables<'_>) -> Option<Combined> {
         key: METRICS_BIND,
         value: "0.0.0.0:9090".to_owned(),
         variables: vec![PROMETHEUS],
+    })
+}
+
+/// The management server, where rules come from one and nothing is said of it.
+fn xds_server(variables: &Variables<'_>) -> Option<Combined> {
+    let source = Reading::Source.read(variables.get(CONFIG_TYPE)?);
+    let is_by_default = source.as_deref() == Ok("xds") && variables.get(XDS_SERVER).is_none();
+    is_by_default.then(|| Combined {
+        key: XDS_SERVER_KEY,
+        value: "localhost:18000".to_owned(),
+        variables: vec![CONFIG_TYPE],
     })
 }
 
@@ -145,6 +164,13 @@ mod tests {
             .collect()
     }
 
+    fn by_default_of(pairs: &[(&str, &str)]) -> Vec<(&'static str, String)> {
+        let pairs = variables(pairs);
+        defaults(&Variables::of(&pairs))
+            .map(|made| (made.key, made.value))
+            .collect()
+    }
+
     #[test]
     fn the_directory_of_rules_is_put_together_from_its_parts() {
         for (pairs, path) in [
@@ -194,12 +220,19 @@ mod tests {
     #[test]
     fn the_exporter_listens_where_it_did_when_nothing_is_said() {
         let by_default = ("metrics.bind", "0.0.0.0:9090".to_owned());
-        assert_eq!(made(&[("USE_PROMETHEUS", "true")]), [by_default]);
-        assert_eq!(made(&[("USE_PROMETHEUS", "false")]), []);
-        assert_eq!(
-            made(&[("USE_PROMETHEUS", "true"), ("PROMETHEUS_ADDR", ":1")]),
-            []
-        );
+        assert_eq!(by_default_of(&[("USE_PROMETHEUS", "true")]), [by_default]);
+        assert_eq!(by_default_of(&[("USE_PROMETHEUS", "false")]), []);
+        let with_address = [("USE_PROMETHEUS", "true"), ("PROMETHEUS_ADDR", ":1")];
+        assert_eq!(by_default_of(&with_address), []);
+    }
+
+    #[test]
+    fn the_management_server_is_where_it_was_when_nothing_is_said() {
+        let xds = (CONFIG_TYPE, "GRPC_XDS_SOTW");
+        let by_default = ("xds.server", "localhost:18000".to_owned());
+        assert_eq!(by_default_of(&[xds]), [by_default]);
+        assert_eq!(by_default_of(&[xds, (XDS_SERVER, "gateway:1")]), []);
+        assert_eq!(by_default_of(&[(CONFIG_TYPE, "FILE")]), []);
     }
 
     #[test]

@@ -111,6 +111,13 @@ fn read_combined(variables: &Variables<'_>, layer: &mut EnvironmentLayer) {
     for made in made {
         assign(layer, made.key, made.value, made.variables.join(", "));
     }
+    for default in combined::defaults(variables) {
+        let origin = Origin::Environment(default.variables.join(", "));
+        // A test holds that the keys exist.
+        let key = schema::key(default.key);
+        let default = key.map(|key| (key, Value::Text(default.value), origin));
+        layer.defaults.extend(default);
+    }
     let problems = wrong
         .into_iter()
         .map(|wrong| Problem::with_file(wrong.variable, wrong.message));

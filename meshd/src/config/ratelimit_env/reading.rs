@@ -24,6 +24,10 @@ pub(super) enum Reading {
     Bind,
     /// `name:value,name:value`; the values may be secret.
     Headers,
+    /// A host and port as gRPC names them: alone, or behind `dns:///`, `dns:` or `passthrough:///`.
+    Target,
+    /// A number of which more than 1 means the same as 1.
+    Share,
     /// A number of bytes; 0 is what gRPC takes without being told, 4 MiB.
     Size,
 }
@@ -41,6 +45,8 @@ impl Reading {
             Self::Source => source(value).map(str::to_owned),
             Self::Address => Some(address(value).to_owned()),
             Self::Bind => Some(bind(value)),
+            Self::Target => Some(target(value).to_owned()),
+            Self::Share => Some(share(value).to_owned()),
             Self::Headers => headers(value),
         };
         read.ok_or_else(|| match self {
@@ -59,7 +65,13 @@ impl Reading {
             Self::Source => "FILE or GRPC_XDS_SOTW",
             Self::Headers => "a list of name:value",
             // These take any text; the key itself says what is wrong with it.
-            Self::Text | Self::Size | Self::LogFormat | Self::Address | Self::Bind => "a text",
+            Self::Text
+            | Self::Size
+            | Self::LogFormat
+            | Self::Address
+            | Self::Bind
+            | Self::Target
+            | Self::Share => "a text",
         }
     }
 }
@@ -156,6 +168,19 @@ fn bind(value: &str) -> String {
     }
 }
 
+/// What else gRPC can resolve has another form, which no host and port has.
+fn target(value: &str) -> &str {
+    ["dns:///", "passthrough:///", "dns:"]
+        .into_iter()
+        .find_map(|scheme| value.strip_prefix(scheme))
+        .unwrap_or(value)
+}
+
+fn share(value: &str) -> &str {
+    let is_more = value.parse::<f32>().is_ok_and(|share| share > 1.0);
+    if is_more { "1" } else { value }
+}
+
 fn headers(value: &str) -> Option<String> {
     let pairs = value.split(',').map(|pair| {
         let (name, value) = pair.split_once(':')?;
@@ -222,6 +247,28 @@ mod tests {
         assert_eq!(read.as_deref(), Ok("authorization=Bearer a:b,x-team=shop"));
         let error = Reading::Headers.read("s3cret").unwrap_err();
         assert!(!error.contains("s3cret"), "{error}");
+    }
+
+    #[test]
+    fn targets_may_have_a_scheme_that_asks_for_nothing_else() {
+        for (written, read) in [
+            ("gateway:18001", "gateway:18001"),
+            ("dns:///gateway.ns.svc:18001", "gateway.ns.svc:18001"),
+            ("dns:gateway:1", "gateway:1"),
+            ("passthrough:///[::1]:1", "[::1]:1"),
+            // A name server of its own: no host and port.
+            ("dns://10.0.0.1/gateway:1", "//10.0.0.1/gateway:1"),
+        ] {
+            assert_eq!(Reading::Target.read(written).as_deref(), Ok(read));
+        }
+    }
+
+    #[test]
+    fn a_share_of_more_than_all_is_all() {
+        for (written, read) in [("0.8", "0.8"), ("1", "1"), ("1.5", "1"), ("2e9", "1")] {
+            assert_eq!(Reading::Share.read(written).as_deref(), Ok(read));
+        }
+        assert_eq!(Reading::Share.read("-1").as_deref(), Ok("-1"));
     }
 
     #[test]

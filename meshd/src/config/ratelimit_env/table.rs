@@ -48,6 +48,15 @@ pub(super) const PROMETHEUS_ADDRESS: &str = "PROMETHEUS_ADDR";
 /// The same as a key of ours.
 pub(super) const METRICS_BIND: &str = "metrics.bind";
 
+/// Where rules come from.
+pub(super) const CONFIG_TYPE: &str = "CONFIG_TYPE";
+
+/// The management server.
+pub(super) const XDS_SERVER: &str = "CONFIG_GRPC_XDS_SERVER_URL";
+
+/// The same as a key of ours.
+pub(super) const XDS_SERVER_KEY: &str = "xds.server";
+
 /// What turns TLS on towards the management server.
 const XDS_TLS: &str = "CONFIG_GRPC_XDS_SERVER_USE_TLS";
 
@@ -80,7 +89,7 @@ pub(super) const EQUALS: [Equal; 39] = [
     equal("DEBUG_PORT", "admin.port", Reading::Text),
     equal("LOG_LEVEL", "log.level", Reading::LogLevel),
     equal("LOG_FORMAT", "log.format", Reading::LogFormat),
-    equal("CONFIG_TYPE", "rate_limiting.source", Reading::Source),
+    equal(CONFIG_TYPE, "rate_limiting.source", Reading::Source),
     equal(
         "MERGE_DOMAIN_CONFIG",
         "rate_limiting.merge_domain_config",
@@ -113,7 +122,7 @@ pub(super) const EQUALS: [Equal; 39] = [
         "rate_limiting.response_dynamic_metadata",
         Reading::Boolean,
     ),
-    equal("CONFIG_GRPC_XDS_SERVER_URL", "xds.server", Reading::Text),
+    equal(XDS_SERVER, XDS_SERVER_KEY, Reading::Target),
     equal("CONFIG_GRPC_XDS_NODE_ID", "xds.node_id", Reading::Text),
     equal(
         "CONFIG_GRPC_XDS_NODE_METADATA",
@@ -165,7 +174,7 @@ pub(super) const EQUALS: [Equal; 39] = [
     equal(
         "NEAR_LIMIT_RATIO",
         "metrics.near_limit_ratio",
-        Reading::Text,
+        Reading::Share,
     ),
     Equal {
         variable: PROMETHEUS_ADDRESS,
@@ -280,8 +289,13 @@ pub(super) fn is_unmistakable(variable: &str, value: &str) -> bool {
         | "RUNTIME_SUBDIRECTORY"
         | "RUNTIME_APPDIRECTORY"
         | "LIMIT_RESPONSE_HEADERS_ENABLED"
-        | "REDIS_SOCKET_TYPE" => true,
-        "CONFIG_TYPE" => Reading::Source.read(value).is_ok(),
+        | "REDIS_SOCKET_TYPE"
+        | "MEMCACHE_HOST_PORT"
+        | "MEMCACHE_SRV"
+        | "MEMCACHE_SRV_REFRESH"
+        | "MEMCACHE_MAX_IDLE_CONNS" => true,
+        "BACKEND_TYPE" => value == "memcache",
+        CONFIG_TYPE => Reading::Source.read(value).is_ok(),
         other => other.starts_with("CONFIG_GRPC_XDS_"),
     }
 }

@@ -210,6 +210,68 @@ fn values_are_taken_as_go_writes_them() {
 }
 
 #[test]
+fn rules_of_a_server_come_from_where_the_reference_looks_unless_it_is_said() {
+    let server_of = |pairs: &[(&str, &str)]| {
+        let server = load_with(None, pairs).map(|loaded| loaded.config.xds.server);
+        server.map(|server| server.expect("a server").to_string())
+    };
+    const XDS: (&str, &str) = ("CONFIG_TYPE", "GRPC_XDS_SOTW");
+    assert_eq!(server_of(&[XDS]).as_deref(), Ok("localhost:18000"));
+    let ours = ("HIVEMIND_XDS_SERVER", "ours:1");
+    assert_eq!(server_of(&[XDS, ours]).as_deref(), Ok("ours:1"));
+    let target = ("CONFIG_GRPC_XDS_SERVER_URL", "dns:///gateway:18001");
+    assert_eq!(server_of(&[XDS, target]).as_deref(), Ok("gateway:18001"));
+    for other in ["unix:///run/xds.sock", "dns://10.0.0.1/a:1", "gateway"] {
+        let error = server_of(&[XDS, ("CONFIG_GRPC_XDS_SERVER_URL", other)]).unwrap_err();
+        assert!(
+            error.contains("CONFIG_GRPC_XDS_SERVER_URL: xds.server: expected a host and port"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
+fn a_service_file_wins_over_what_the_reference_takes_by_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hivemind.yaml");
+    let text = "xds: {server: 'file:1'}\nmetrics: {bind: '127.0.0.1:2'}\n";
+    std::fs::write(&file, text).unwrap();
+    let loaded = load(Sources {
+        file,
+        environment: variables(&[("CONFIG_TYPE", "GRPC_XDS_SOTW"), ("USE_PROMETHEUS", "true")]),
+        ..Sources::default()
+    });
+    let config = loaded.unwrap().config;
+    assert_eq!(config.xds.server.unwrap().to_string(), "file:1");
+    assert_eq!(config.metrics.bind.unwrap().to_string(), "127.0.0.1:2");
+}
+
+#[test]
+fn variables_that_only_memcached_needs_are_a_sign_of_the_reference() {
+    for sign in [
+        ("BACKEND_TYPE", "memcache"),
+        ("MEMCACHE_HOST_PORT", "memcached:11211"),
+        ("MEMCACHE_SRV", "_memcache._tcp.cache"),
+    ] {
+        let loaded = load_with(None, &[sign, ("PORT", "1")]).unwrap();
+        assert_eq!(loaded.config.server.http_port, 1, "{sign:?}");
+    }
+    let other = load_with(None, &[("BACKEND_TYPE", "s3"), ("PORT", "1")]).unwrap();
+    assert_eq!(other.config.server.http_port, 8080);
+}
+
+#[test]
+fn more_than_the_whole_limit_is_never_near_it() {
+    let ratio_of = |ratio| {
+        config_of(&[("NEAR_LIMIT_RATIO", ratio)])
+            .metrics
+            .near_limit_ratio
+    };
+    assert_eq!(ratio_of("1.5"), ratio_of("1"));
+    assert!(load_with(Some(true), &[("NEAR_LIMIT_RATIO", "-1")]).is_err());
+}
+
+#[test]
 fn variables_of_ours_win_over_those_of_the_reference() {
     let config = config_of(&[("GRPC_PORT", "1"), ("HIVEMIND_SERVER_GRPC_PORT", "2")]);
     assert_eq!(config.server.grpc_port, 2);

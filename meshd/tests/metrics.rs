@@ -15,7 +15,7 @@ use hivemind_shared::decision::{Decision, Limiter};
 use hivemind_shared::descriptor::{Descriptor, Entry};
 use hivemind_shared::region::Region;
 use support::certificates::Authority;
-use support::{Meshd, Site, admitted, ask, descriptor, eventually, request};
+use support::{Meshd, RULES, Site, admitted, ask, descriptor, eventually, request};
 
 /// Ten a year for each user.
 const TEN: &str = "domain: test\ndescriptors:\n  - key: user\n    rate_limit: {unit: year, requests_per_unit: 10}\n";
@@ -232,6 +232,39 @@ async fn hits_are_told_apart_by_value_where_a_rule_asks_for_it_whoever_counted_t
 }
 
 /// Whether the series has a sample.
+#[test]
+fn room_for_rules_is_told_and_its_end_is_announced_once() {
+    const USED: &str = "hivemind_region_rules_used_bytes";
+    const AVAILABLE: &str = "hivemind_region_rules_available_bytes";
+    const WARNING: &str = "the rules take most of their room in the region";
+    let of_length = |length: u16| {
+        let key = "u".repeat(length.into());
+        RULES.replace("key: user", &format!("key: {key}"))
+    };
+    let site = Site::new(RULES);
+    let meshd = site.start_with(&["--region-rules-bytes", "4096"]);
+    let (first, left) = (number(&meshd, USED), number(&meshd, AVAILABLE));
+    assert!(first > 0.0, "{first}");
+    assert!((first + left - 4_064.0).abs() < 0.1, "{first} and {left}");
+
+    for (length, warnings) in [(3_300, 1), (3_400, 1), (10, 1), (3_350, 2)] {
+        site.write("ratelimit.yaml", &of_length(length));
+        let length = f64::from(length);
+        let reloaded = || {
+            let used = number(&meshd, USED);
+            used > length && used < first + length
+        };
+        eventually("the rules are in force", || reloaded().then_some(()));
+        eventually("it is said", || {
+            (meshd.log().matches(WARNING).count() == warnings).then_some(())
+        });
+    }
+    // What does not fit is refused, and what is in force is what is told.
+    site.write("ratelimit.yaml", &of_length(5_000));
+    meshd.await_log("rules rejected");
+    assert!(number(&meshd, USED) < 4_064.0);
+}
+
 fn has(meshd: &Meshd, series: &str) -> bool {
     let (_, text) = meshd.http("/metrics");
     let wanted = format!("\n{series} ");

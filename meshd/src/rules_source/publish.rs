@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hivemind_shared::clock::unix_time_ms;
-use hivemind_shared::region::PublishError;
+use hivemind_shared::region::{PublishError, RulesRoom};
 use hivemind_shared::rules::RuleSet;
 use hivemind_shared::yaml::{Problem, Problems, Severity};
 use serde::Serialize;
@@ -19,6 +19,9 @@ use crate::server::health::{Health, State};
 /// Problems of one reload that are logged; more are only counted.
 const LOGGED_PROBLEMS_MAX: usize = 20;
 
+/// Share of the room for rules from which on it is said that it fills up, percent.
+const NEARLY_FULL_PERCENT: u64 = 80;
+
 /// Publishes rules, from wherever they come.
 #[derive(Debug)]
 pub struct Publisher {
@@ -27,6 +30,8 @@ pub struct Publisher {
     state: Arc<RulesState>,
     /// What was wrong with the rules that came last; empty when nothing was.
     rejected: String,
+    /// Whether the rules in force take most of their room.
+    is_nearly_full: bool,
 }
 
 impl Publisher {
@@ -60,12 +65,15 @@ impl Publisher {
     }
 
     fn new(owner: Arc<RegionOwner>, health: Health, state: RulesState) -> Self {
-        Self {
+        let mut publisher = Self {
             owner,
             health,
             state: Arc::new(state),
             rejected: String::new(),
-        }
+            is_nearly_full: false,
+        };
+        publisher.look_at_room();
+        publisher
     }
 
     /// What is in force, for those who show it.
@@ -104,11 +112,30 @@ impl Publisher {
             "{message}"
         );
         warn_if_empty(rules);
+        self.look_at_room();
         log_problems(warnings);
         self.state
             .replace(RulesStatus::loaded(files, generation, &in_force), in_force);
         self.mended();
         Ok(generation)
+    }
+
+    /// Says that there is little room for more rules, once until there is more.
+    fn look_at_room(&mut self) {
+        let RulesRoom {
+            used_bytes,
+            total_bytes,
+        } = self.owner.region().rules_room();
+        let is_nearly_full = used_bytes * 100 >= total_bytes * NEARLY_FULL_PERCENT;
+        if is_nearly_full && !self.is_nearly_full {
+            warn!(
+                used_bytes,
+                total_bytes,
+                "the rules take most of their room in the region; those that do not fit are refused: raise \
+                 region.rules_bytes, with which the counters start anew"
+            );
+        }
+        self.is_nearly_full = is_nearly_full;
     }
 
     /// Says that the rules that came are those in force.

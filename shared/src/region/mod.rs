@@ -34,6 +34,7 @@ pub use lock::RegionLock;
 use mapping::Mapping;
 pub use owner::{Opened, OwnedRegion, Published};
 pub use place::{MadeDirectory, Risk, User, is_own_socket};
+pub use rules_area::RulesRoom;
 pub(crate) use stats::Hits;
 pub use stats::RuleStats;
 pub use view::{Counter, Evictions, Fill, RegionView};

@@ -56,6 +56,35 @@ pub(super) fn publish(
     Ok(())
 }
 
+/// How much room there is for rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RulesRoom {
+    /// Bytes that the published rules take.
+    pub used_bytes: u64,
+    /// Bytes that rules can take.
+    pub total_bytes: u64,
+}
+
+impl RulesRoom {
+    /// Bytes that are left.
+    pub const fn available_bytes(self) -> u64 {
+        self.total_bytes.saturating_sub(self.used_bytes)
+    }
+}
+
+/// How much room the current rules take, and how much there is.
+pub(super) fn room(buffers: [&[AtomicWord]; 2], generation: u64) -> RulesRoom {
+    let buffer = buffers[buffer_of(generation)];
+    let total_bytes = (buffer.len().saturating_sub(PREFIX_WORDS) * 8) as u64;
+    let length = buffer.first().filter(|_| generation > 0);
+    // Relaxed: informational. Whoever is attached can have written anything there.
+    let used_bytes = length.map_or(0, |length| length.load(Ordering::Relaxed).min(total_bytes));
+    RulesRoom {
+        used_bytes,
+        total_bytes,
+    }
+}
+
 /// Copies the current rules and says which generation they are.
 pub(super) fn read(
     buffers: [&[AtomicWord]; 2],
@@ -147,6 +176,23 @@ mod tests {
         area.publish(1, b"first").unwrap();
         area.publish(2, b"second rules").unwrap();
         assert_eq!(area.read(), Ok((2, b"second rules".to_vec())));
+    }
+
+    #[test]
+    fn room_is_what_the_current_rules_leave_whatever_the_words_say() {
+        let area = Area::new();
+        let room = |area: &Area| {
+            let generation = area.generation.load(Ordering::Relaxed);
+            let room = room([&area.buffers[0], &area.buffers[1]], generation);
+            (room.used_bytes, room.available_bytes())
+        };
+        assert_eq!(room(&area), (0, 480));
+        area.publish(1, &[7; 380]).unwrap();
+        assert_eq!(room(&area), (380, 100));
+        area.publish(2, &[7; 3]).unwrap();
+        assert_eq!(room(&area), (3, 477));
+        area.buffers[0][0].store(u64::MAX, Ordering::Relaxed);
+        assert_eq!(room(&area), (480, 0));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::labels::{self, Label};
 use super::layout::{self, Header, LAYOUT_VERSION, Layout, MAGIC, READY, STATS_CELLS, Shape};
 use super::mapping::{Mapping, Section};
 use super::place;
-use super::rules_area;
+use super::rules_area::{self, RulesRoom};
 use super::stats::{RuleStats, StatsCell};
 use crate::fingerprint::{Fingerprint, KeyHasher};
 use crate::rules::RuleSet;
@@ -247,6 +247,12 @@ impl RegionView {
     #[inline]
     pub fn rules_generation(&self) -> u64 {
         self.header(|header| &header.rules_generation)
+    }
+
+    /// How much room there is for rules, and how much those in force take.
+    pub fn rules_room(&self) -> RulesRoom {
+        let buffers = [0, 1].map(|buffer| self.rules_words(buffer));
+        rules_area::room(buffers, self.rules_generation())
     }
 
     /// Keys that were given a slot since the region was created.

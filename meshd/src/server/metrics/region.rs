@@ -57,6 +57,17 @@ pub(super) fn encode(
         "Hits given up because others changed the slot too often.",
         [(UNLABELLED, region.contended())],
     )?;
+    let room = region.rules_room();
+    families.gauge(
+        "hivemind_region_rules_used_bytes",
+        "Bytes of region.rules_bytes that the rules in force take.",
+        [(UNLABELLED, room.used_bytes)],
+    )?;
+    families.gauge(
+        "hivemind_region_rules_available_bytes",
+        "Bytes of region.rules_bytes that are left.",
+        [(UNLABELLED, room.available_bytes())],
+    )?;
     families.gauge(
         "hivemind_rules_generation",
         "How often rules were published in the region.",

@@ -15,7 +15,7 @@ use xtask::site::{MODULE, RLS, Site};
 use xtask::window;
 
 /// Descriptors, in their order: a request has one for each header `x-KEY` that it carries.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 14] = [
     "tried_out",
     "last",
     "quota",
@@ -27,10 +27,12 @@ const KEYS: [&str; 12] = [
     "bucket",
     "slow_bucket",
     "listed",
+    "odd_name",
+    "broken_name",
     "exempt",
 ];
 
-const RULES: &str = "
+const RULES: &str = r#"
 domain: edge
 descriptors:
   - {key: tried_out, shadow_mode: true, rate_limit: {unit: year, requests_per_unit: 0, name: tried-out}}
@@ -49,8 +51,10 @@ descriptors:
     rate_limits:
       - {unit: day, requests_per_unit: 1, name: burst}
       - {unit: year, requests_per_unit: 2, name: yearly}
+  - {key: odd_name, rate_limit: {unit: day, requests_per_unit: 2, name: 'a "b";w=1'}}
+  - {key: broken_name, rate_limit: {unit: day, requests_per_unit: 2, name: "a\r\nset-cookie: b"}}
   - {key: exempt, rate_limit: {unlimited: true}}
-";
+"#;
 
 /// What a test may take, so that a day does not end in the middle of one.
 const ROOM: Duration = Duration::from_secs(120);
@@ -157,6 +161,9 @@ async fn the_module_and_envoys_own_filter_say_the_same_of_every_kind_of_limit() 
             &["several_units", "plain", "bucket", "exempt"],
             Some(r#"2, 2;w=259200, 3;w=86400;name="daily", 4;w=7200;name="smooth""#),
         ),
+        (&["odd_name"], Some("2, 2;w=86400;name=\"a \"b\";w=1\"")),
+        // A name must not begin another header.
+        (&["broken_name"], Some("2, 2;w=86400")),
         (&["exempt"], None),
         (&["sliding", "slow_bucket"], Some("2, 2;w=86400, 3;w=37029")),
     ] {

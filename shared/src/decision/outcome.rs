@@ -194,11 +194,18 @@ impl Decision {
         votes.overall(modes, &self.statuses) == Ok(Code::OverLimit)
     }
 
-    /// The name of the rule a limit comes from; empty when it has none.
+    /// The name of the rule a limit comes from, for answers; empty when it has none, and when it is no text for
+    /// a header, where Envoy writes it as it is: a line break would begin another header.
     pub fn limit_name(&self, limit: &AppliedLimit) -> &str {
         let rule = limit.rule.and_then(|id| self.rules()?.rule(id));
-        rule.map_or("", |rule| &*rule.name)
+        let name = rule.map(|rule| &*rule.name);
+        name.filter(|name| is_header_text(name)).unwrap_or_default()
     }
+}
+
+/// Whether a text can be sent in a header.
+fn is_header_text(text: &str) -> bool {
+    text.bytes().all(|byte| byte >= b' ' && byte != 0x7f)
 }
 
 /// The first of the statuses that have a limit, of those with the fewest hits left.
@@ -234,4 +241,17 @@ impl DecideError {
 
     /// Every cause there is.
     pub const CAUSES: [&'static str; 3] = ["no_rules", "region_full", "contended"];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_break_in_a_name_is_no_header_text() {
+        assert!(is_header_text("per-ip, or \"so\""));
+        assert!(is_header_text("für"));
+        assert!(!is_header_text("a\r\nset-cookie: b"));
+        assert!(!is_header_text("a\x7f"));
+    }
 }

@@ -199,6 +199,9 @@ fn a_directory_in_which_everybody_can_exchange_files_is_refused() {
     fs::set_permissions(&directory, Permissions::from_mode(0o777)).expect("a mode");
     assert_refused(&site, &region, &directory, "chmod +t");
     assert!(names_in(&directory).is_empty());
+    // As is advised where it is a volume of nobody else.
+    let argument = format!("--region-path={}", directory.join("own/region").display());
+    assert!(site.start_with(&[&argument]).stop().success());
     // As /dev/shm is.
     fs::set_permissions(&directory, Permissions::from_mode(0o1777)).expect("a mode");
     let argument = format!("--region-path={}", region.display());

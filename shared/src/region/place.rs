@@ -112,7 +112,7 @@ pub enum Risk {
     },
     /// Every user can exchange files in the directory.
     #[error(
-        "is a directory of {owner} in which every user can exchange files: name a directory in it that is not there yet, which meshd makes, or set its sticky bit (chmod +t)"
+        "is a directory of {owner} in which every user can exchange files: set its sticky bit (chmod +t), or, where nobody else has it, as a volume of a container, name a directory in it that is not there yet, which meshd makes"
     )]
     OpenDirectory {
         /// Whose it is.

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use hivemind_shared::yaml::{self, Limits, Mapping, Node, Problem, Problems, Source, Span};
+use hivemind_shared::yaml::{
+    self, Invisible, Limits, Mapping, Node, Problem, Problems, Source, Span,
+};
 
 use super::origin::Origin;
 use super::schema::{Key, keys_of, sections};
@@ -70,6 +72,15 @@ impl FileLayer {
         let Some(root) = document.root().filter(|root| !root.is_null()) else {
             return Vec::new();
         };
+        if let Some(key) = rules_key(root) {
+            let message =
+                format!("this is a file of rules, not a service file: it has the key '{key}'");
+            let name = self.source.name();
+            problems.push(self.problem(root.span(), message).with_hint(format!(
+                "name it in rate_limiting.config_path (--rate-limiting-config-path); `hivectl check {name}` checks it"
+            )));
+            return Vec::new();
+        }
         let mut assignments = Vec::new();
         self.each_pair(
             root,
@@ -179,11 +190,21 @@ impl FileLayer {
             name.span(),
             format!("unknown {what}: '{}'", yaml::printable(text)),
         );
+        if let Some(invisible) = Invisible::first_in(text) {
+            return problem.with_hint(invisible.advice());
+        }
         match yaml::closest(text, known.iter().copied()) {
             Some(similar) => problem.with_hint(format!("did you mean '{similar}'?")),
             None => problem.with_hint(format!("known are {}", known.join(", "))),
         }
     }
+}
+
+/// A key of a file of rules in a mapping that has no section.
+fn rules_key(root: &Node) -> Option<&'static str> {
+    let has_section = sections().any(|section| root.get(section).is_some());
+    let mut keys = ["domain", "descriptors"].into_iter();
+    keys.find(|key| !has_section && root.get(key).is_some())
 }
 
 /// The text of the file, of bounded size.
@@ -210,4 +231,16 @@ fn value_of(node: &Node) -> Result<Value, &Node> {
         .iter()
         .map(|element| element.text().map(str::to_owned).ok_or(element));
     texts.collect::<Result<_, _>>().map(Value::List)
+}
+
+#[cfg(test)]
+mod tests {
+    use hivemind_shared::rules::source::SERVICE_SECTIONS;
+
+    use super::*;
+
+    #[test]
+    fn whoever_reads_rules_knows_the_sections_of_a_service_file() {
+        assert_eq!(sections().collect::<Vec<_>>(), SERVICE_SECTIONS);
+    }
 }

@@ -75,7 +75,7 @@ fn compile(
         )),
         Ok(_) => Err(problems),
         Err(more) => {
-            problems.extend(more);
+            problems.append(more);
             Err(problems)
         }
     }

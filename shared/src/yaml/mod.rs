@@ -38,7 +38,8 @@
 //! meaning what they meant. Both facts are kept ([`Document::next_document`],
 //! [`Mapping::duplicates`]) for callers that want to warn or refuse.
 
-mod display;
+pub(crate) mod display;
+mod invisible;
 mod node;
 mod problem;
 mod reader;
@@ -48,7 +49,8 @@ mod suggest;
 #[cfg(test)]
 mod tests;
 
-pub use display::printable;
+pub use display::{escaped, printable};
+pub use invisible::Invisible;
 pub use node::{Document, Duplicate, Mapping, Node, NodeKind, Span, Style, Tag};
 pub use problem::{Problem, Problems, Severity};
 pub use reader::{Limits, parse};

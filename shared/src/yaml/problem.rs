@@ -219,6 +219,12 @@ impl Problems {
         }
     }
 
+    /// Adds all problems of another run.
+    pub fn append(&mut self, others: Self) {
+        self.dropped = self.dropped.saturating_add(others.dropped);
+        self.extend(others);
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -350,6 +356,9 @@ mod tests {
         assert!(problems.has_errors());
         assert_eq!(problems.len(), 5_001);
         assert_eq!(problems.iter().count(), 1_001);
+        let mut all = Problems::from(Problem::with_file("b", "w").as_warning());
+        all.append(problems.clone());
+        assert_eq!((all.len(), all.iter().count()), (5_002, 1_001));
         assert!(problems.to_string().ends_with("\n… and 4000 more\n"));
     }
 

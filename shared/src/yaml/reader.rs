@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use granit_parser::{ErrorKind, Event, Marker, Parser, ScalarStyle, ScanError, StrInput};
 
 use super::node::{Document, Duplicate, Mapping, Node, NodeKind, Span, Style, Tag};
-use super::{Problem, Source};
+use super::{Invisible, Problem, Source};
 
 /// How much a file may ask for. What goes beyond ends in a [`Problem`], not in memory.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// Bytes of a line that are looked through on either side of what is wrong with it.
+const LINE_BYTES_MAX: usize = 480;
 
 /// Reads the first document of `source`.
 ///
@@ -354,7 +357,7 @@ impl<'s> Reader<'s> {
             span_at(error.marker()),
             format!("not valid YAML: {}", error.kind()),
         );
-        match error.kind() {
+        let problem = match error.kind() {
             ErrorKind::TabNotAllowed
             | ErrorKind::TabInBlockIndentation
             | ErrorKind::TabInIndentation
@@ -371,6 +374,17 @@ impl<'s> Reader<'s> {
                 problem.with_hint("put the text in quotes")
             }
             _ => problem,
+        };
+        // Looks like an indentation or a space, and is none.
+        let offset = error.marker().byte_offset().unwrap_or_default();
+        let (before, after, _) = self.source.line_around(offset, LINE_BYTES_MAX);
+        let invisible = [before, after].into_iter().find_map(|part| {
+            // A tab has a hint of its own where it is wrong.
+            Invisible::first_in(&part.replace('\t', " "))
+        });
+        match invisible {
+            Some(invisible) => problem.with_hint(invisible.advice()),
+            None => problem,
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt::Display;
 use std::sync::Arc;
 
-use super::fields::{FileReader, misspelt};
-use super::schema::Place;
+use super::fields::{FileReader, SEVERAL_LIMITS, misspelt};
+use super::schema::{Place, service_section};
 use crate::rules::compile::DEPTH_MAX;
 use crate::rules::pattern::has_wildcard;
 use crate::rules::rule::Rule;
@@ -52,6 +53,14 @@ impl FileReader<'_> {
             self.refuse_missing_domain(self.source().span_of(0..0));
             return None;
         };
+        if let Some(section) = root.as_mapping().and_then(service_section) {
+            self.error_with_hint(
+                root.span(),
+                format!("this is a service file of meshd, not a file of rules: it has the section '{section}'"),
+                format!("`meshd --check --config {}` checks it", self.source().name()),
+            );
+            return None;
+        }
         let top = self.mapping(root, "the top of a rule file", Place::Top)?;
         let name = self.text(top, "domain");
         if name.is_empty() {
@@ -177,7 +186,7 @@ impl FileReader<'_> {
                         // There are no lines, and the message names both.
                         0 => self.error(descriptor.span, message),
                         line => {
-                            let hint = format!("the first one is on line {line}");
+                            let hint = first_one(format!("on line {line}"), descriptor);
                             self.error_with_hint(descriptor.span, message, hint);
                         }
                     }
@@ -203,6 +212,15 @@ pub(super) fn duplicate_message(path: &str, descriptor: &Descriptor) -> String {
         printable(path),
         printable(&key)
     )
+}
+
+/// Where the descriptor is that another one repeats, and what to do when a second limit is meant by it.
+pub(super) fn first_one(place: impl Display, descriptor: &Descriptor) -> String {
+    if descriptor.rules.is_empty() {
+        format!("the first one is {place}")
+    } else {
+        format!("the first one is {place}; {SEVERAL_LIMITS}")
+    }
 }
 
 /// A descriptor's key and value as messages and metrics show them.

@@ -4,7 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::descriptor::{Descriptor, File, duplicate_message};
+use super::descriptor::{Descriptor, File, duplicate_message, first_one};
 use super::fields::place;
 use crate::rules::compile::{Draft, DraftNode};
 use crate::rules::pattern::{Pattern, has_wildcard};
@@ -89,7 +89,8 @@ impl<'a> Domains<'a> {
                     }
                     Entry::Occupied(first) => {
                         let (first_source, span) = first.get();
-                        let hint = format!("the first one is at {}", place(first_source, *span));
+                        let first = format!("at {}", place(first_source, *span));
+                        let hint = first_one(first, descriptor);
                         let message = duplicate_message(&domain.name, descriptor);
                         problems
                             .push(Problem::new(source, descriptor.span, message).with_hint(hint));

@@ -4,7 +4,13 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::schema::{Place, complaint};
-use crate::yaml::{Mapping, Node, Problem, Problems, Scalar, Source, Span, closest, printable};
+use crate::yaml::{
+    Invisible, Mapping, Node, Problem, Problems, Scalar, Source, Span, closest, printable,
+};
+
+/// What is meant by two limits of one descriptor.
+pub(super) const SEVERAL_LIMITS: &str =
+    "several limits of one descriptor are a list: 'rate_limits: [{…}, {…}]'";
 
 /// Reads one file and collects its problems.
 pub(super) struct FileReader<'a> {
@@ -81,10 +87,8 @@ impl<'a> FileReader<'a> {
         place: Place,
     ) -> Option<&'n Mapping> {
         let Some(mapping) = node.as_mapping() else {
-            self.error(
-                node.span(),
-                format!("{what} must be a mapping, not {}", node.describe()),
-            );
+            let message = format!("{what} must be a mapping, not {}", node.describe());
+            self.error_of_text(node, message);
             return None;
         };
         for (key, _) in mapping.pairs() {
@@ -107,7 +111,12 @@ impl<'a> FileReader<'a> {
                 "'{}' is given twice; the last one counts",
                 printable(&duplicate.key)
             );
-            let hint = format!("the first one is on line {}", duplicate.earlier.line());
+            let first = format!("the first one is on line {}", duplicate.earlier.line());
+            let hint = if *duplicate.key == *"rate_limit" {
+                format!("{first}; {SEVERAL_LIMITS}")
+            } else {
+                first
+            };
             self.warn(duplicate.later, message, hint);
         }
         Some(mapping)
@@ -134,9 +143,34 @@ impl<'a> FileReader<'a> {
             let what = element.describe();
             let message =
                 format!("config error, yaml file contains list of type other than map: {what}");
-            self.error(element.span(), message);
+            self.error_of_text(element, message);
         }
         elements
+    }
+
+    /// An error about a node that is none of what it should be; where it is a text, that may be because of
+    /// something in it that nobody sees.
+    fn error_of_text(&mut self, node: &Node, message: String) {
+        match node.text().and_then(Invisible::first_in) {
+            Some(invisible) => self.error_with_hint(node.span(), message, invisible.advice()),
+            None => self.error(node.span(), message),
+        }
+    }
+
+    /// Warns of a text with something in it that nobody sees, where it is not written as an escape.
+    fn warn_of_invisible(&mut self, node: &Node, key: &str, text: &str) {
+        let Some(invisible) = Invisible::first_in(text) else {
+            return;
+        };
+        let written = self.source.text().get(node.span().bytes());
+        let is_seen = node.span().line() > 0
+            && written.is_some_and(|written| !written.contains(invisible.character()));
+        if !is_seen {
+            let message = format!("'{key}' contains {invisible}, which cannot be seen");
+            let hint = "only requests with the same character match; leave it out, or write it as an \
+                        escape in double quotes if it is meant";
+            self.warn(node.span(), message, hint);
+        }
     }
 
     /// A text; empty when the key is missing, null, or has a value of another type.
@@ -147,6 +181,7 @@ impl<'a> FileReader<'a> {
             return "";
         };
         let text = node.text().unwrap_or_default();
+        self.warn_of_invisible(node, key, text);
         match node.scalar() {
             Some(Scalar::Text(_) | Scalar::Bool(_)) => text,
             Some(Scalar::Int(value)) if value <= i128::from(i64::MAX) => text,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::descriptor::is_empty;
-use super::fields::FileReader;
+use super::fields::{FileReader, SEVERAL_LIMITS};
 use super::schema::Place;
 use crate::rules::compile::LIMITS_MAX;
 use crate::rules::rule::{self, Origin, Rule, RuleLimit};
@@ -39,6 +39,11 @@ impl FileReader<'_> {
         let mut limits = Limits::default();
         match (given("rate_limit"), given("rate_limits")) {
             (None, None) => self.warn_of_idle_flags(descriptor, &beside),
+            (Some(limit), None) if limit.as_sequence().is_some() => self.error_with_hint(
+                limit.span(),
+                "'rate_limit' must be a mapping, not a list",
+                SEVERAL_LIMITS,
+            ),
             (Some(limit), None) => self.limit(node, limit, "'rate_limit'", &beside, &mut limits),
             (None, Some(list)) => self.limit_list(descriptor, list, &beside, &mut limits),
             (Some(_), Some(list)) => self.error_with_hint(

@@ -59,6 +59,8 @@ use crate::yaml::{Document, Limits, Problem, Problems, Source};
 use domains::Domains;
 use fields::FileReader;
 
+pub use schema::SERVICE_SECTIONS;
+
 /// What is not in the rule files themselves.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Options {

@@ -1,6 +1,6 @@
 //! Which keys there are, and where they belong.
 
-use crate::yaml::closest;
+use crate::yaml::{Invisible, Mapping, closest};
 
 /// A kind of mapping in a rule file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +65,36 @@ impl Place {
     }
 }
 
+/// The sections of meshd's service file, which is easily taken for a file of rules.
+pub const SERVICE_SECTIONS: [&str; 9] = [
+    "node",
+    "region",
+    "server",
+    "admin",
+    "rate_limiting",
+    "xds",
+    "metrics",
+    "mesh",
+    "log",
+];
+
+/// A section of a service file in a mapping that has nothing of a file of rules.
+pub(super) fn service_section(top: &Mapping) -> Option<&'static str> {
+    let is_rules = Place::Top.keys().iter().any(|key| top.get(key).is_some());
+    let mut sections = SERVICE_SECTIONS.into_iter();
+    sections.find(|section| !is_rules && top.get(section).is_some())
+}
+
 /// What is wrong with a key, if anything, and what to do about it.
 pub(super) fn complaint(key: &str, place: Place) -> Option<(String, String)> {
     if place.keys().contains(&key) {
         return None;
     }
     let shown = crate::yaml::printable(key);
+    if let Some(invisible) = Invisible::first_in(key) {
+        let message = format!("config error, unknown key '{shown}'");
+        return Some((message, invisible.advice()));
+    }
     if let Some(home) = Place::ALL
         .into_iter()
         .find(|place| place.keys().contains(&key))
@@ -116,6 +140,13 @@ mod tests {
             complaint("unit", Place::Descriptor).unwrap().1,
             "it belongs in 'rate_limit'"
         );
+    }
+
+    #[test]
+    fn a_key_with_something_invisible_in_it_says_what() {
+        let (message, hint) = complaint("unit\u{200b}", Place::RateLimit).unwrap();
+        assert_eq!(message, "config error, unknown key 'unit\\u{200b}'");
+        assert!(hint.contains("U+200B (zero width space)"), "{hint}");
     }
 
     #[test]

@@ -592,3 +592,101 @@ fn a_pattern_that_another_one_leaves_nothing_to_is_warned_of() {
         assert_eq!(warnings(first, second), "", "{first} {second}");
     }
 }
+
+/// The hints of the problems of a file, warnings included.
+fn hints(text: &str) -> Vec<String> {
+    let problems = match load_files(&[text], &Options::default()) {
+        Ok(loaded) => loaded.warnings,
+        Err(problems) => problems,
+    };
+    let hints = problems.iter().filter_map(|problem| problem.hint.clone());
+    hints.collect()
+}
+
+#[test]
+fn whoever_means_two_limits_is_told_of_rate_limits() {
+    let limit = "rate_limit: {unit: hour, requests_per_unit: 1}";
+    for descriptors in [
+        format!("  - key: k\n    {limit}\n    {limit}\n"),
+        "  - key: k\n    rate_limit: [{unit: hour, requests_per_unit: 1}]\n".to_owned(),
+        format!("  - key: k\n    {limit}\n  - key: k\n    {limit}\n"),
+        format!(
+            "  - key: a\n    descriptors:\n      - {{key: k, {limit}}}\n      - {{key: k, {limit}}}\n"
+        ),
+    ] {
+        let found = hints(&format!("domain: d\ndescriptors:\n{descriptors}"));
+        assert!(
+            found.len() == 1 && found[0].contains("'rate_limits: [{…}, {…}]'"),
+            "{found:?} of\n{descriptors}"
+        );
+    }
+    let other = hints("domain: d\ndescriptors:\n  - {key: a, key: b}\n");
+    assert_eq!(other, ["the first one is on line 3"]);
+}
+
+#[test]
+fn what_cannot_be_seen_is_named_wherever_it_stands() {
+    let limit = "rate_limit: {unit: hour, requests_per_unit: 1}";
+    for (text, part) in [
+        (
+            format!("domain: d\u{200b}\ndescriptors: [{{key: a, {limit}}}]\n"),
+            "1:9: warning: 'domain' contains U+200B (zero width space)",
+        ),
+        (
+            format!("domain: d\ndescriptors:\n  - key: us\u{ad}er\n    {limit}\n"),
+            "3:10: warning: 'key' contains U+00AD (soft hyphen)",
+        ),
+        (
+            format!("domain: d\ndescriptors:\n  - key: a\n    value: |\n      x\n    {limit}\n"),
+            "5:7: warning: 'value' contains U+000A (line feed)",
+        ),
+        (
+            format!("domain: d\ndescriptors:\n  - key: a\n    value: 'x\u{a0}'\n    {limit}\n"),
+            "4:12: warning: 'value' contains U+00A0 (no-break space)",
+        ),
+        (
+            "domain: d\ndescriptors:\n  - key: a\n    rate_limit: {unit: hour, requests_per_unit\u{200b}: 1}\n"
+                .to_owned(),
+            "unknown key 'requests_per_unit\\u{200b}'",
+        ),
+        (
+            "domain: d\ndescriptors:\n  - key:\u{a0}a\n".to_owned(),
+            "there is U+00A0 (no-break space) in it",
+        ),
+        (
+            format!("domain: d\ndescriptors:\n  - key: a\n\u{a0}\u{a0}\u{a0}\u{a0}{limit}\n"),
+            "there is U+00A0 (no-break space) in it",
+        ),
+    ] {
+        let said = match load_files(&[&text], &Options::default()) {
+            Ok(loaded) => loaded.warnings.to_string(),
+            Err(problems) => problems.to_string(),
+        };
+        assert!(said.contains(part), "no {part:?} in\n{said}");
+    }
+    // Written as an escape it is seen, and meant. A byte order mark at the very beginning is no part of the text.
+    let text = "\u{feff}domain: d\ndescriptors:\n  - key: \"a\\u200b\"\n    rate_limit: {unit: hour, requests_per_unit: 1}\n";
+    assert!(load(text).warnings.is_empty(), "{}", load(text).warnings);
+}
+
+#[test]
+fn a_service_file_is_told_from_a_file_of_rules() {
+    for section in super::SERVICE_SECTIONS {
+        let said = problems(&format!("# mine\n{section}:\n  x: 1\nother: {{}}\n"));
+        assert_eq!(
+            said,
+            [format!(
+                "2:1: this is a service file of meshd, not a file of rules: it has the section '{section}'"
+            )]
+        );
+    }
+    assert_eq!(
+        hints("server: {}\n"),
+        ["`meshd --check --config a.yaml` checks it"]
+    );
+    // Something of both is a file of rules with a wrong key in it.
+    assert_eq!(
+        problems("domain: d\nserver: {}\n"),
+        ["2:1: config error, unknown key 'server'"]
+    );
+}

@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use hivemind_shared::yaml::escaped;
+use serde::Deserialize;
 use serde_json::Value;
 use ureq::http::Response;
 use ureq::{Agent, Body};
@@ -144,6 +146,28 @@ impl Answer {
         T::deserialize(&self.document).map_err(|error| AdminError::Foreign {
             address: self.address.clone(),
             what: error.to_string(),
+        })
+    }
+}
+
+/// Why meshd did not do what it was asked to, in its own words.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Refusal {
+    /// The reason in a word.
+    pub(crate) error: String,
+    pub(crate) message: String,
+}
+
+impl Answer {
+    /// What an answer says that is no success.
+    ///
+    /// # Errors
+    /// [`AdminError::Foreign`]: no meshd of this version answers so.
+    pub(crate) fn refusal(&self, path: &str) -> Result<Refusal, AdminError> {
+        let refusal: Refusal = self.read().map_err(|_| self.of_a_foreigner(path))?;
+        Ok(Refusal {
+            message: escaped(&refusal.message),
+            ..refusal
         })
     }
 }

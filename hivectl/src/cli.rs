@@ -4,12 +4,19 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::commands::{check, diff, explain, keygen, ls, peers, reset, stat};
+use crate::commands::{check, diff, explain, keygen, log_level, ls, peers, reset, stat};
 
 const EXIT_STATUS: &str = "\
-Exit status: 0 done; 1 `diff` found differences, or `reset` nothing to reset; 64 wrong arguments; 65 wrong rules or key file; 66 the region or \
-another file cannot be opened; 69 meshd cannot be reached, or cannot do it now; 71 the system gives no random numbers; 74 the result cannot be \
-written; 77 meshd is not set to allow it. \
+Exit status:
+  0   done
+  1   `diff` found differences; `reset` found nothing that is counted
+  64  wrong arguments
+  65  wrong rules, or a wrong key file
+  66  the region or another file cannot be opened
+  69  meshd cannot be reached, or cannot do it now
+  71  the system gives no random numbers
+  74  the result cannot be written
+  77  meshd is not set to allow it
 A reader that stops listening (`| head`) ends hivectl quietly with 0.
 
 Results go to the standard output, everything else to the standard error.";
@@ -33,6 +40,7 @@ pub(crate) enum Command {
     Ls(ls::Options),
     Peers(peers::Options),
     Reset(reset::Options),
+    LogLevel(log_level::Options),
     Check(check::Options),
     Explain(explain::Options),
     Diff(diff::Options),

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use hivemind_shared::region::LoadRulesError;
-use hivemind_shared::yaml::Problems;
 
 use crate::admin::AdminError;
 use crate::commands::keygen::KeygenError;
+use crate::commands::log_level::RefusedLogLevel;
 use crate::commands::reset::RefusedReset;
 use crate::region::OpenRegionError;
-use crate::text;
+use crate::rules::UnusableRules;
 
 /// Exit status of `hivectl diff` when there are differences, as that of diff(1).
 pub(crate) const STATUS_DIFFERS: u8 = 1;
@@ -20,7 +20,7 @@ const STATUS_NOTHING: u8 = 1;
 /// Exit status of wrong arguments, `EX_USAGE` of `sysexits.h` like the others here.
 pub(crate) const STATUS_USAGE: u8 = 64;
 const STATUS_RULES: u8 = 65;
-const STATUS_REGION: u8 = 66;
+const STATUS_FILE: u8 = 66;
 const STATUS_MESHD: u8 = 69;
 const STATUS_SYSTEM: u8 = 71;
 const STATUS_OUTPUT: u8 = 74;
@@ -33,9 +33,9 @@ pub(crate) enum Failure {
     /// The arguments do not fit together.
     #[error("error: {0}\n\nFor more information, try '--help'.")]
     Usage(String),
-    /// The rules are wrong: whoever wrote them is told all of it.
-    #[error("{0}hivectl: {count} in the rules", count = text::count(.0.len(), "problem"))]
-    Rules(Problems),
+    /// The rules cannot be used: whoever wrote them is told all of it.
+    #[error("{0}")]
+    Rules(#[from] UnusableRules),
     /// There is no region to look into.
     #[error("hivectl: {0}")]
     Region(#[from] OpenRegionError),
@@ -51,12 +51,25 @@ pub(crate) enum Failure {
     /// meshd did not reset what it was asked to.
     #[error("hivectl: {0}")]
     Reset(#[from] RefusedReset),
+    /// meshd did not change its log level.
+    #[error("hivectl: {0}")]
+    LogLevel(#[from] RefusedLogLevel),
     /// There is no key file.
     #[error("hivectl: {0}")]
     Keygen(#[from] KeygenError),
     /// The result could not be written; a disk is full, or the reader has gone.
     #[error("hivectl: cannot write the result: {0}")]
     Output(#[from] io::Error),
+}
+
+impl UnusableRules {
+    /// The exit status.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Wrong(_) => STATUS_RULES,
+            Self::Unreadable(_) => STATUS_FILE,
+        })
+    }
 }
 
 impl Failure {
@@ -73,17 +86,21 @@ impl Failure {
         match self {
             Self::Output(_) if self.is_closed_pipe() => ExitCode::SUCCESS,
             Self::Usage(_) => ExitCode::from(STATUS_USAGE),
-            Self::Rules(_) => ExitCode::from(STATUS_RULES),
-            Self::Region(_) | Self::Published { .. } => ExitCode::from(STATUS_REGION),
+            Self::Rules(unusable) => unusable.exit_code(),
+            Self::Region(_) | Self::Published { .. } => ExitCode::from(STATUS_FILE),
             Self::Admin(_) => ExitCode::from(STATUS_MESHD),
             Self::Reset(refused) => ExitCode::from(match refused {
                 RefusedReset::Off { .. } => STATUS_FORBIDDEN,
                 RefusedReset::NothingCounted { .. } => STATUS_NOTHING,
                 RefusedReset::Other { .. } => STATUS_MESHD,
             }),
+            Self::LogLevel(refused) => ExitCode::from(match refused {
+                RefusedLogLevel::Off { .. } => STATUS_FORBIDDEN,
+                RefusedLogLevel::Other { .. } => STATUS_MESHD,
+            }),
             Self::Keygen(error) => ExitCode::from(match error {
                 KeygenError::WrongFile { .. } | KeygenError::NotKeys { .. } => STATUS_RULES,
-                KeygenError::Read { .. } => STATUS_REGION,
+                KeygenError::Read { .. } => STATUS_FILE,
                 KeygenError::Random(_) => STATUS_SYSTEM,
                 KeygenError::Exists { .. } | KeygenError::Write { .. } => STATUS_OUTPUT,
             }),

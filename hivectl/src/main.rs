@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::cli::{Arguments, Command};
-use crate::commands::{check, diff, explain, keygen, ls, peers, reset, stat};
+use crate::commands::{check, diff, explain, keygen, log_level, ls, peers, reset, stat};
 use crate::failure::{Failure, STATUS_DIFFERS, STATUS_USAGE};
 use crate::region::{PATH_VARIABLE, RegionPlace};
 
@@ -61,7 +61,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         Command::Ls(options) => ls::run(options, &place, &mut out),
         Command::Peers(options) => peers::run(options, &place, &mut out),
         Command::Reset(options) => reset::run(options, &place, &mut out),
-        Command::Check(options) => check::run(options, &mut out),
+        Command::LogLevel(options) => log_level::run(options, &place, &mut out),
+        Command::Check(options) => check::run(options, &mut out).map(|found| status = found),
         Command::Explain(options) => explain::run(options, &place, &mut out),
         Command::Diff(options) => diff::run(options, &place, &mut out).map(|same| {
             if !same {

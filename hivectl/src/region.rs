@@ -37,11 +37,15 @@ impl fmt::Display for PathOrigin {
 
 /// Why a region could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("{cause}\n  looked at {path} ({origin}); --region PATH or {PATH_VARIABLE} names another", path = path.display())]
+#[error(
+    "{cause}\n  looked at {path} ({origin}); --region PATH or {PATH_VARIABLE} names another{instead}", path = path.display()
+)]
 pub(crate) struct OpenRegionError {
     path: PathBuf,
     origin: PathOrigin,
     cause: Cause,
+    /// What else could have been asked for, as the end of the sentence.
+    instead: &'static str,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -81,7 +85,21 @@ impl RegionPlace {
             path: self.path.clone(),
             origin: self.origin,
             cause,
+            instead: "",
         })
+    }
+}
+
+impl OpenRegionError {
+    /// The same, with what else could have been asked for.
+    pub(crate) fn or(self, instead: &'static str) -> Self {
+        Self { instead, ..self }
+    }
+}
+
+impl fmt::Display for RegionPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.path.display(), self.origin)
     }
 }
 

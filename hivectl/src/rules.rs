@@ -3,14 +3,14 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use hivemind_shared::descriptor::text::{entry, key};
 use hivemind_shared::region::RegionView;
 use hivemind_shared::rules::source::{self, Options as ParseOptions};
 use hivemind_shared::rules::{Algorithm, NodeId, Origin, Rule, RuleSet, files};
-use hivemind_shared::yaml::{Problems, printable};
+use hivemind_shared::yaml::{Problems, escaped, printable};
 
 use crate::failure::Failure;
-use crate::output::note;
-use crate::text::harmless;
+use crate::text;
 
 /// The option of every command that reads rules files.
 #[derive(Debug, clap::Args)]
@@ -36,13 +36,34 @@ pub(crate) struct FromFiles {
     pub(crate) files: usize,
 }
 
+/// Why there are no rules.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnusableRules {
+    /// Something is wrong with them.
+    #[error("{0}hivectl: {count} in the rules", count = text::count(.0.len(), "problem"))]
+    Wrong(Problems),
+    /// Files cannot be read, and nothing is wrong in those that can.
+    #[error("{0}hivectl: {count} with the files", count = text::count(.0.len(), "problem"))]
+    Unreadable(Problems),
+}
+
+impl UnusableRules {
+    /// All there is to say.
+    pub(crate) fn problems(&self) -> &Problems {
+        match self {
+            Self::Wrong(problems) | Self::Unreadable(problems) => problems,
+        }
+    }
+}
+
 /// Reads rules files and directories as one configuration.
-pub(crate) fn read(paths: &[PathBuf], merge: &MergeOption) -> Result<FromFiles, Failure> {
+pub(crate) fn read(paths: &[PathBuf], merge: &MergeOption) -> Result<FromFiles, UnusableRules> {
     let mut problems = Problems::default();
+    let mut unreadable = Problems::default();
     let mut sources = Vec::new();
     for path in paths {
-        let (files, unreadable) = files::read(path);
-        problems.extend(unreadable);
+        let (files, missing) = files::read(path);
+        unreadable.append(missing);
         for file in files {
             match file.source() {
                 Ok(source) => sources.push(source),
@@ -54,25 +75,32 @@ pub(crate) fn read(paths: &[PathBuf], merge: &MergeOption) -> Result<FromFiles, 
         merge_domains: merge.merge_domains,
         ..ParseOptions::default()
     };
-    match source::parse(&sources, &options) {
+    let parsed = source::parse(&sources, &options);
+    let book = match parsed {
         Ok(loaded) => {
-            problems.extend(loaded.warnings);
-            if problems.has_errors() {
-                return Err(Failure::Rules(problems));
-            }
-            Ok(FromFiles {
-                book: Rulebook {
-                    rules: loaded.rules,
-                    origins: loaded.origins,
-                },
-                warnings: problems,
-                files: sources.len(),
+            problems.append(loaded.warnings);
+            Some(Rulebook {
+                rules: loaded.rules,
+                origins: loaded.origins,
             })
         }
         Err(more) => {
-            problems.extend(more);
-            Err(Failure::Rules(problems))
+            problems.append(more);
+            None
         }
+    };
+    let are_wrong = problems.has_errors();
+    let are_missing = unreadable.has_errors();
+    problems.append(unreadable);
+    match book {
+        Some(book) if !are_wrong && !are_missing => Ok(FromFiles {
+            book,
+            warnings: problems,
+            files: sources.len(),
+        }),
+        // What is wrong is said first: it stays wrong when the others can be read.
+        Some(_) if !are_wrong => Err(UnusableRules::Unreadable(problems)),
+        _ => Err(UnusableRules::Wrong(problems)),
     }
 }
 
@@ -83,15 +111,13 @@ impl FromFiles {
         let _ = write!(io::stderr().lock(), "{}", self.warnings);
     }
 
-    /// Says which settings of meshd the rules need for all they say.
-    pub(crate) fn show_needed_settings(&self) {
+    /// Which settings of meshd the rules need for all they say, and the rule that needs it.
+    pub(crate) fn needed_settings(&self) -> Option<(&Origin, &'static str)> {
         let with_metadata = |(_, rule): &(_, &Rule)| rule.metadata.is_some();
-        if let Some((_, rule)) = self.book.rules.rules().find(with_metadata) {
-            note(format_args!(
-                "{}: answers carry 'metadata' only with `rate_limiting.response_dynamic_metadata: true`",
-                place(&rule.origin)
-            ));
-        }
+        let (_, rule) = self.book.rules.rules().find(with_metadata)?;
+        let setting =
+            "answers carry 'metadata' only with `rate_limiting.response_dynamic_metadata: true`";
+        Some((&rule.origin, setting))
     }
 }
 
@@ -126,15 +152,15 @@ impl Rulebook {
             return String::new();
         };
         match node.value {
-            Some(value) => format!("{}={}", printable(node.key), printable(value)),
-            None => printable(node.key),
+            Some(value) => entry(node.key, value),
+            None => key(node.key),
         }
     }
 }
 
 /// A place in a file: `rules.yaml:3`.
 pub(crate) fn place(origin: &Origin) -> String {
-    format!("{}:{}", harmless(&origin.file), origin.line)
+    format!("{}:{}", escaped(&origin.file), origin.line)
 }
 
 /// What a rule says besides how much it allows, as its keys are written.

@@ -84,20 +84,6 @@ pub(crate) fn bytes(bytes: u64) -> String {
     format!("{size:.1} {shown}")
 }
 
-/// Text that came from elsewhere, whole, with control characters escaped: it must do no more to a terminal
-/// than be read.
-pub(crate) fn harmless(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
-}
-
 /// How many of a thing: `1 rule`, `2 rules`.
 pub(crate) fn count(number: usize, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };

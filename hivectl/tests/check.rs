@@ -10,6 +10,7 @@ mod support;
 use std::fs;
 use std::path::Path;
 
+use serde_json::{Value, json};
 use support::{Finished, MORE_RULES, Place, RULES, check, hivectl};
 
 const BROKEN: &str = "\
@@ -179,4 +180,132 @@ fn a_star_without_quotes_is_explained() {
             "{finished:?}"
         );
     }
+}
+
+/// Runs `hivectl check` in the place, with a format.
+fn check_as(place: &Place, format: &str, paths: &[&str]) -> Finished {
+    let mut command = hivectl();
+    command.args(["check", "--format", format]).args(paths);
+    Finished::of(command.current_dir(place.path("")))
+}
+
+#[test]
+fn programs_get_every_problem_in_one_object() {
+    let place = Place::new();
+    place.write("good.yaml", RULES);
+    place.write("broken.yaml", BROKEN);
+    let checked = check_as(&place, "json", &["good.yaml"]).json();
+    let expected = json!({
+        "ok": true, "files": 1, "domains": 1, "rules": 4, "problems": [], "omitted": 0,
+    });
+    assert_eq!(checked, expected);
+
+    let finished = check_as(&place, "json", &["broken.yaml"]);
+    assert_eq!((finished.status, &*finished.stderr), (Some(65), ""));
+    let checked: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(
+        (&checked["ok"], &checked["rules"]),
+        (&json!(false), &Value::Null)
+    );
+    let first = json!({
+        "severity": "error", "file": "broken.yaml", "line": 5, "column": 7,
+        "message": "config error, unknown key 'unt'", "hint": "did you mean 'unit'?",
+    });
+    assert_eq!(checked["problems"][0], first);
+
+    let finished = check_as(&place, "json", &["missing.yaml"]);
+    assert_eq!(finished.status, Some(66), "{finished:?}");
+    let checked: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(checked["problems"][0]["line"], Value::Null);
+
+    // More than are kept.
+    use std::fmt::Write as _;
+    let mut many = "domain: d\ndescriptors:\n".to_owned();
+    for _ in 0..1_500 {
+        writeln!(many, "  - kye: a").unwrap();
+    }
+    place.write("many.yaml", many);
+    let finished = check_as(&place, "json", &["many.yaml"]);
+    let checked: Value = serde_json::from_str(&finished.stdout).unwrap();
+    assert_eq!(checked["problems"].as_array().unwrap().len(), 1_000);
+    assert_eq!(checked["omitted"], 500);
+}
+
+#[test]
+fn a_workflow_gets_annotations() {
+    let place = Place::new();
+    place.write("broken.yaml", BROKEN);
+    let metadata = "domain: d\ndescriptors:\n  - key: a\n    metadata: {team: x}\n    \
+                    rate_limit: {unit: day, requests_per_unit: 1, replaces: [{name: 100%}]}\n";
+    place.write("warned.yaml", metadata);
+    let finished = check_as(&place, "github", &["broken.yaml"]);
+    assert_eq!((finished.status, &*finished.stderr), (Some(65), ""));
+    let lines: Vec<&str> = finished.stdout.lines().collect();
+    assert_eq!(
+        lines[0],
+        "::error file=broken.yaml,line=5,col=7::config error, unknown key 'unt'%0Ahint: did you mean 'unit'?"
+    );
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.starts_with("::error file=broken.yaml,line="))
+    );
+
+    let text = check_as(&place, "github", &["warned.yaml"]).ok();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 3, "{text}");
+    assert!(
+        lines[0].starts_with("::warning file=warned.yaml,line=5,col=")
+            && lines[0].contains("named '100%25'%0Ahint: "),
+        "{text}"
+    );
+    assert!(
+        lines[1]
+            .starts_with("::notice file=warned.yaml,line=3::answers carry 'metadata' only with"),
+        "{text}"
+    );
+    assert_eq!(lines[2], "ok: 1 file, 1 domain, 1 rule");
+    assert_eq!(
+        check_as(&place, "github", &["missing.yaml"]).status,
+        Some(66)
+    );
+}
+
+#[test]
+fn a_service_file_is_told_from_rules() {
+    let service = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config/hivemind.yaml");
+    let finished = check(&[&service]);
+    assert_eq!(
+        (finished.status, &*finished.stdout),
+        (Some(65), ""),
+        "{finished:?}"
+    );
+    for part in [
+        "this is a service file of meshd, not a file of rules".to_owned(),
+        format!("`meshd --check --config {}` checks it", service.display()),
+        "1 problem in the rules".to_owned(),
+    ] {
+        assert!(finished.stderr.contains(&part), "no {part} in {finished:?}");
+    }
+}
+
+#[test]
+fn what_was_meant_is_guessed() {
+    let place = Place::new();
+    let limit = "rate_limit: {unit: hour, requests_per_unit: 1}";
+    let twice = format!("domain: d\ndescriptors:\n  - key: a\n    {limit}\n    {limit}\n");
+    let finished = check(&[place.write("twice.yaml", twice)]);
+    assert_eq!(finished.status, Some(0), "{finished:?}");
+    assert!(
+        finished.stderr.contains("'rate_limits: [{…}, {…}]'"),
+        "{finished:?}"
+    );
+    let invisible = format!("domain: d\ndescriptors:\n  - key: us\u{200b}er\n    {limit}\n");
+    let finished = check(&[place.write("invisible.yaml", invisible)]);
+    assert_eq!(finished.status, Some(0), "{finished:?}");
+    assert!(
+        finished.stderr.contains("U+200B (zero width space)")
+            && !finished.stderr.contains('\u{200b}'),
+        "{finished:?}"
+    );
 }

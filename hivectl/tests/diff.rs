@@ -20,11 +20,7 @@ fn diff(old: &str, new: &str, arguments: &[&str]) -> Finished {
 
 #[track_caller]
 fn assert_differs(finished: &Finished, parts: &[&str]) {
-    assert_eq!(
-        (finished.status, &*finished.stderr),
-        (Some(1), ""),
-        "{finished:?}"
-    );
+    assert_eq!(finished.status, Some(1), "{finished:?}");
     for part in parts {
         assert!(
             finished.stdout.contains(part),
@@ -149,7 +145,7 @@ fn broken_rules_on_either_side_are_shown_as_check_shows_them() {
 }
 
 #[test]
-fn a_region_can_take_the_place_of_the_old_rules() {
+fn without_old_rules_those_in_force_take_their_place() {
     let place = Place::new();
     let _region = place.own_with_rules();
     let same = place.write("same.yaml", RULES);
@@ -160,10 +156,17 @@ fn a_region_can_take_the_place_of_the_old_rules() {
     fs::rename(same, directory.join("same.yaml")).unwrap();
     fs::rename(other, directory.join("inner.yaml")).unwrap();
     let directory = directory.to_str().unwrap();
+    let same = place.hivectl(&["diff", directory]);
     assert_eq!(
-        place.hivectl(&["diff", directory]).ok(),
-        "the rules mean the same\n"
+        (same.status, &*same.stdout),
+        (Some(0), "the rules mean the same\n"),
+        "{same:?}"
     );
+    let beside = format!(
+        "hivectl: compared with the rules of generation 1 in {} (from --region)\n",
+        place.region().display()
+    );
+    assert_eq!(same.stderr, beside);
     fs::remove_file(place.path("new").join("inner.yaml")).unwrap();
     assert_differs(
         &place.hivectl(&["diff", directory]),
@@ -172,5 +175,34 @@ fn a_region_can_take_the_place_of_the_old_rules() {
             "inner.service.peer: removed\n",
             "no longer limited",
         ],
+    );
+}
+
+#[test]
+fn the_region_need_not_be_named() {
+    let place = Place::new();
+    let _region = place.own_with_rules();
+    let new = place.write("new.yaml", RULES);
+    let diff = |region: &std::path::Path, arguments: &[&std::path::Path]| {
+        let mut command = hivectl();
+        command.env("HIVEMIND_REGION_PATH", region).arg("diff");
+        Finished::of(command.args(arguments))
+    };
+    let finished = diff(&place.region(), &[&new]);
+    assert_differs(&finished, &["- domain inner\n"]);
+    assert!(
+        finished.stderr.contains("(from HIVEMIND_REGION_PATH)"),
+        "{finished:?}"
+    );
+    // With both sets named, no region is looked at.
+    assert_eq!(
+        diff("/no/where".as_ref(), &[&new, &new]).ok(),
+        "the rules mean the same\n"
+    );
+    let finished = diff("/no/where".as_ref(), &[&new]);
+    assert_eq!(finished.status, Some(66), "{finished:?}");
+    assert!(
+        finished.stderr.contains("hivectl diff OLD NEW"),
+        "{finished:?}"
     );
 }

@@ -163,6 +163,9 @@ fn it_is_said_why_no_limit_applies() {
 fn values_may_hold_equals_signs_and_commas() {
     let place = Place::new();
     let rules = place.write("r.yaml", WALK);
+    // As it is shown it can be typed again.
+    let shown = explain(&rules, &["edge", r"path=/q?a=b\,c\\d"]).ok();
+    assert!(shown.starts_with("edge: path=/q?a=b\\,c\\\\d\n"), "{shown}");
     let json = explain(&rules, &["--json", "edge", r"path=/q?a=b\,c"]).json();
     let descriptor = &json["descriptors"][0];
     assert_eq!(descriptor["entries"][0]["value"], "/q?a=b,c");
@@ -365,5 +368,65 @@ fn a_region_without_rules_says_so() {
     assert!(
         finished.stderr.contains("the domain comes first"),
         "{finished:?}"
+    );
+}
+
+#[test]
+fn the_rules_in_force_are_meant_unless_files_are_named() {
+    let place = Place::new();
+    let _region = place.own_with_rules();
+    let rules = place.write("r.yaml", WALK);
+    let rules = rules.to_str().unwrap();
+    let explain = |region: &Path, arguments: &[&str]| {
+        let mut command = hivectl();
+        command.env("HIVEMIND_REGION_PATH", region).arg("explain");
+        Finished::of(command.current_dir(place.path("")).args(arguments))
+    };
+    // As it is typed. A directory of the domain's name does not matter.
+    std::fs::create_dir(place.path("edge")).unwrap();
+    let finished = explain(&place.region(), &["edge", "user=alice"]);
+    assert_eq!(finished.status, Some(0), "{finished:?}");
+    assert!(finished.stdout.contains("4 per day"), "{finished:?}");
+    let beside = format!(
+        "hivectl: rules of generation 1 in {} (from HIVEMIND_REGION_PATH)\n",
+        place.region().display()
+    );
+    assert_eq!(finished.stderr, beside);
+    // With files named, no region is looked at.
+    let nowhere = Path::new("/no/where");
+    assert_says(
+        explain(nowhere, &[rules, "edge", "path=/x"]),
+        &["limit 9 per minute"],
+    );
+    let finished = explain(nowhere, &["edge", "user=alice"]);
+    assert_eq!(finished.status, Some(66), "{finished:?}");
+    assert!(
+        finished.stderr.contains("hivectl explain RULES DOMAIN"),
+        "{finished:?}"
+    );
+    for (arguments, part) in [
+        (
+            &[rules, "user=alice"][..],
+            "the domain behind it is missing",
+        ),
+        (&["user=alice"], "there is no domain"),
+        (&[rules, "edge"], "there is no descriptor"),
+        (
+            &[rules, "edge", "user=alice", "bob"],
+            "'bob' in 'bob' is no key=value",
+        ),
+        (&["edge", "list=a,b"], "'\\,' is a comma in one"),
+    ] {
+        let finished = explain(nowhere, arguments);
+        assert_eq!(finished.status, Some(64), "{finished:?}");
+        assert!(finished.stderr.contains(part), "no {part} in {finished:?}");
+    }
+    let odd = place.write(
+        "odd.yaml",
+        "domain: a=b\ndescriptors: [{key: k, rate_limit: {unit: day, requests_per_unit: 8}}]\n",
+    );
+    assert_says(
+        explain(nowhere, &[odd.to_str().unwrap(), r"a\=b", "k=1"]),
+        &["limit 8 per day"],
     );
 }

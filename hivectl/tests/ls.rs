@@ -352,3 +352,37 @@ fn a_region_without_rules_is_listed_without_limits() {
     );
     drop(region);
 }
+
+#[test]
+fn a_comma_in_a_value_is_told_from_one_between_entries() {
+    let place = Place::new();
+    let mut region = place.own();
+    publish(
+        &mut region,
+        &["
+domain: edge
+descriptors:
+  - key: list
+    rate_limit: {unit: day, requests_per_unit: 9}
+    descriptors:
+      - {key: b, rate_limit: {unit: day, requests_per_unit: 9}}
+"],
+    );
+    hit(&region, "edge", &[("list", "a,b=c")], 2);
+    hit(&region, "edge", &[("list", "a"), ("b", "c\u{200b}")], 1);
+    let shown = |arguments: &[&str]| {
+        let text = place.hivectl(&[&["ls", AT_NOW], arguments].concat()).ok();
+        let rows = text.lines().skip(1);
+        let column = |row: &str| row.split_whitespace().nth(1).unwrap().to_owned();
+        rows.map(column).collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&[]), [r"list=a\,b=c", r"list=a,b=c\u{200b}"]);
+    assert_eq!(shown(&[r"--prefix=list=a\,"]), [r"list=a\,b=c"]);
+    assert_eq!(shown(&["--prefix=list=a,b"]), [r"list=a,b=c\u{200b}"]);
+    // What is shown can be typed.
+    for descriptor in shown(&[]) {
+        let explained = place.hivectl(&["explain", AT_NOW, "--json", "edge", &descriptor]);
+        let live = &explained.json()["descriptors"][0]["counter"]["live"];
+        assert!(live["local"].as_u64() > Some(0), "{descriptor}: {live}");
+    }
+}

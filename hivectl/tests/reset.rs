@@ -7,47 +7,12 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener};
-use std::thread::JoinHandle;
-
 use serde_json::{Value, json};
+use support::admin::admin_port;
 use support::{Finished, Place, hivectl};
 
-/// Answers one request with this status and body; the thread gives the request's document back.
-fn admin_port(status: u16, body: &str) -> (SocketAddr, JoinHandle<Value>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let length = body.len();
-    let answer = format!(
-        "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\
-         connection: close\r\n\r\n{body}"
-    );
-    let thread = std::thread::spawn(move || {
-        let (stream, _) = listener.accept().unwrap();
-        let mut reader = BufReader::new(stream);
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            reader.read_line(&mut head).unwrap();
-        }
-        let head = head.to_ascii_lowercase();
-        assert!(head.starts_with("post /reset http/1.1\r\n"), "{head}");
-        assert!(
-            head.contains("content-type: application/json\r\n"),
-            "{head}"
-        );
-        let length = head.split("content-length: ").nth(1).unwrap();
-        let length = length.split("\r\n").next().unwrap().parse().unwrap();
-        let mut document = vec![0; length];
-        reader.read_exact(&mut document).unwrap();
-        reader.into_inner().write_all(answer.as_bytes()).unwrap();
-        serde_json::from_slice(&document).unwrap()
-    });
-    (address, thread)
-}
-
 fn ask(status: u16, body: &str, arguments: &[&str]) -> (Finished, Value) {
-    let (address, thread) = admin_port(status, body);
+    let (address, thread) = admin_port("/reset", status, body);
     let admin = format!("--admin={address}");
     let mut command = hivectl();
     let finished = Finished::of(command.arg("reset").args(arguments).arg(&admin));
@@ -79,8 +44,8 @@ fn what_was_reset_is_a_table_with_the_hits_before_and_after() {
         lines,
         [
             "DOMAIN DESCRIPTOR UNIT WINDOW BEFORE AFTER",
-            "edge user=ann,list=a,b hour 2027-01-15T08:00:00Z 12 0",
-            "edge user=ann,list=a,b 5 minutes 2027-01-15T08:00:00Z 7 0",
+            "edge user=ann,list=a\\,b hour 2027-01-15T08:00:00Z 12 0",
+            "edge user=ann,list=a\\,b 5 minutes 2027-01-15T08:00:00Z 7 0",
         ]
     );
 }
@@ -91,6 +56,30 @@ fn json_is_what_meshd_says_and_a_dry_run_is_asked_for() {
     assert_eq!(asked["dry_run"], true);
     let expected: Value = serde_json::from_str(DONE).unwrap();
     assert_eq!(finished.json(), expected);
+}
+
+#[test]
+fn a_dry_run_shows_what_would_be_and_says_that_nothing_was_done() {
+    for (is_on, note) in [
+        ("true", ""),
+        (
+            "false",
+            "hivectl: meshd would refuse to do it: admin.reset is not true\n",
+        ),
+    ] {
+        let answer = DONE.replace(
+            r#""dry_run":false"#,
+            &format!(r#""dry_run":true,"admin_reset":{is_on}"#),
+        );
+        let (finished, _) = ask(200, &answer, &["edge", "user=ann", "--dry-run"]);
+        assert_eq!(finished.status, Some(0), "{finished:?}");
+        assert_eq!(
+            finished.stderr,
+            format!("hivectl: nothing was reset (--dry-run)\n{note}")
+        );
+        let titles = finished.stdout.lines().next().unwrap();
+        assert!(titles.ends_with("NOW  WOULD BE"), "{finished:?}");
+    }
 }
 
 #[test]
@@ -139,7 +128,7 @@ fn without_a_meshd_nothing_is_reset_and_the_way_out_is_named() {
         "{finished:?}"
     );
 
-    let (address, thread) = admin_port(200, DONE);
+    let (address, thread) = admin_port("/reset", 200, DONE);
     region.set_admin_address(Some(address));
     assert!(
         place

@@ -36,7 +36,7 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
     let keys = key_file::load(&config.mesh).map_err(Failure::Config)?;
     let tls = tls::load(&config.server).map_err(Failure::Config)?;
     let (rules, rule_warnings) = rules_source::first(config)?;
-    log::init(config.log);
+    let log = log::init(config.log, loaded.log_filter.as_ref());
     panics::log();
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -95,6 +95,7 @@ pub fn run(loaded: &Loaded, ports_file: Option<&Path>) -> Result<(), Failure> {
         mesh,
         tls,
         health,
+        log,
         door,
         ports,
         belongings,

@@ -16,10 +16,11 @@ use serde_json::Value;
 #[test]
 #[ignore = "the test below runs it"]
 fn a_thread_panics() {
-    meshd::telemetry::log::init(Log {
+    let log = Log {
         level: LogLevel::Info,
         format: LogFormat::Json,
-    });
+    };
+    meshd::telemetry::log::init(log, None);
     meshd::panics::log();
     let thread = std::thread::Builder::new().name("region".to_owned());
     let died = thread.spawn(|| panic!("an index of {}", 7));

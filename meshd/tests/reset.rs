@@ -121,9 +121,26 @@ fn a_dry_run_says_what_a_reset_would_do_and_does_nothing() {
     let dry = ADA.replace("\"entries\"", "\"dry_run\":true,\"entries\"");
     let (status, body) = meshd.admin_post("/reset", &dry);
     let answer: Value = serde_json::from_str(&body).expect("JSON");
-    assert_eq!((status, &answer["counters"][0]["before"]), (200, &json!(5)));
+    let counter = &answer["counters"][0];
+    assert_eq!((status, &counter["before"]), (200, &json!(5)));
+    assert_eq!(
+        (&counter["after"], &answer["admin_reset"]),
+        (&json!(0), &json!(true))
+    );
     assert_eq!(left(&meshd, "user"), 15);
     assert!(!meshd.log().contains("counter reset"));
+    drop(meshd);
+
+    // It shows no more than anybody sees, so it need not be allowed.
+    let meshd = site.start();
+    let (status, body) = meshd.admin_post("/reset", &dry);
+    let answer: Value = serde_json::from_str(&body).expect("JSON");
+    assert_eq!(
+        (status, &answer["admin_reset"]),
+        (200, &json!(false)),
+        "{body}"
+    );
+    assert_eq!(left(&meshd, "user"), 15);
 }
 
 #[test]

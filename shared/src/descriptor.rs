@@ -1,5 +1,8 @@
 //! What a request asks about: a domain and descriptors, borrowed from wherever the request lives.
 
+#[cfg(feature = "yaml")]
+pub mod text;
+
 use crate::window::Period;
 
 /// One `key: value` pair of a descriptor, compared bytewise.

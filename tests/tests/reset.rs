@@ -20,7 +20,7 @@ async fn a_user_who_is_reset_passes_again_through_the_module_and_the_service() -
 {
     let mut site = site(&per_user(5)).await?;
     site.stop_meshd().await?;
-    site.allow_resets();
+    site.allow_changes();
     site.start_meshd().await?;
     let proxy = site.proxy("envoy", 1).await?;
     let (module, service) = (proxy.listener(MODULE)?, proxy.listener(RLS)?);
@@ -33,6 +33,9 @@ async fn a_user_who_is_reset_passes_again_through_the_module_and_the_service() -
 
     let (status, said) = reset(&site, "alice", &["--dry-run"])?;
     assert_eq!(status, Some(0), "{said}");
+    let row = said.lines().nth(1).unwrap_or_default();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells[4..], ["20", "0"], "{said}");
     assert_eq!(passed(module, "alice").await?, 0, "that was only a look");
     let (status, said) = reset(&site, "alice", &[])?;
     assert_eq!(status, Some(0), "{said}");

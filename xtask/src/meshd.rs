@@ -34,8 +34,8 @@ pub struct Plan {
     pub grpc_port: u16,
     /// The section `mesh` of the service file.
     pub mesh: Value,
-    /// Whether counters may be reset.
-    pub resets: bool,
+    /// Whether counters may be reset, and the log level changed.
+    pub changes: bool,
 }
 
 impl Plan {
@@ -55,7 +55,7 @@ impl Plan {
             rate_limiting: serde_json::Map::new(),
             grpc_port: 0,
             mesh: json!({"bind": "127.0.0.1:0"}),
-            resets: false,
+            changes: false,
         }
     }
 
@@ -73,7 +73,7 @@ impl Plan {
         let config = json!({
             "region": {"path": self.region, "max_keys": self.max_keys},
             "server": {"address": "127.0.0.1", "grpc_port": self.grpc_port, "http_port": 0},
-            "admin": {"address": "127.0.0.1", "port": 0, "reset": self.resets},
+            "admin": {"address": "127.0.0.1", "port": 0, "reset": self.changes, "log_level": self.changes},
             "rate_limiting": rate_limiting,
             "mesh": self.mesh,
         });

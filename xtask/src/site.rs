@@ -189,9 +189,9 @@ impl Site {
         self.meshd_plan.mesh = section;
     }
 
-    /// Counters may be reset, from the next start of meshd on.
-    pub fn allow_resets(&mut self) {
-        self.meshd_plan.resets = true;
+    /// Counters may be reset, and the log level changed, from the next start of meshd on.
+    pub fn allow_changes(&mut self) {
+        self.meshd_plan.changes = true;
     }
 
     /// How this site's meshd is started.

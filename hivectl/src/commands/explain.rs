@@ -7,7 +7,10 @@ mod sentences;
 mod text;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use hivemind_shared::descriptor::text::{NoEntry, has_key};
+use hivemind_shared::yaml::printable;
 
 use self::answer::{Answer, Asked};
 use crate::descriptor::DescriptorArgument;
@@ -19,8 +22,8 @@ use crate::rules::{self, MergeOption, Rulebook};
 
 /// Explain which rule applies to a request, and why no other one does.
 ///
-/// RULES is a rules file or a directory of them. With --region PATH the rules are those in force in that
-/// region, and the counter's present state is shown; nothing is counted. Each further argument is one
+/// The rules are those in force in the region, and the counter's present state is shown; nothing is counted. With
+/// RULES, a rules file or a directory of them, they are those of the files. Each argument behind the domain is one
 /// descriptor of the request. The first `=` ends a key, `\,` is a comma in a value.
 ///
 /// The steps are those of the decision itself: on each level an equal value wins over patterns, these are
@@ -29,13 +32,10 @@ use crate::rules::{self, MergeOption, Rulebook};
 ///
 /// The exit status is 0 whether or not a limit applies.
 #[derive(Debug, clap::Args)]
-#[command(
-    override_usage = "hivectl explain [OPTIONS] RULES DOMAIN KEY=VALUE[,KEY=VALUE…]…\n       \
-                      hivectl explain [OPTIONS] --region PATH DOMAIN KEY=VALUE[,KEY=VALUE…]…"
-)]
+#[command(override_usage = "hivectl explain [OPTIONS] [RULES] DOMAIN KEY=VALUE[,KEY=VALUE…]…")]
 pub(crate) struct Options {
-    /// The rules (without --region), the domain, and one or more descriptors
-    #[arg(required = true, value_name = "RULES DOMAIN KEY=VALUE")]
+    /// The rules, unless they are those in force, the domain, and one or more descriptors
+    #[arg(required = true, value_name = "[RULES] DOMAIN KEY=VALUE")]
     arguments: Vec<String>,
     #[command(flatten)]
     output: JsonOption,
@@ -57,27 +57,19 @@ pub(crate) fn run(
     place: &RegionPlace,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let from_region = place.is_asked_for();
-    let mut arguments = options.arguments.iter();
-    let rules_path = if from_region { None } else { arguments.next() };
-    let missing = |what: &str| {
-        let rules = if from_region { "" } else { "RULES " };
-        Failure::Usage(format!(
-            "{what}; write {rules}DOMAIN KEY=VALUE[,KEY=VALUE…]"
-        ))
-    };
-    let domain = arguments
-        .next()
-        .ok_or_else(|| missing("there is no domain"))?;
-    let descriptors: Vec<DescriptorArgument> = arguments
-        .map(|text| text.parse().map_err(Failure::Usage))
-        .collect::<Result<_, _>>()
-        .map_err(|failure| not_a_descriptor(failure, from_region))?;
-    if descriptors.is_empty() {
-        return Err(missing("there is no descriptor"));
+    let Positional {
+        rules: rules_path,
+        domain,
+        descriptors,
+    } = Positional::of(&options.arguments).map_err(Failure::Usage)?;
+    if let Some(path) = rules_path.filter(|_| place.is_asked_for()) {
+        return Err(Failure::Usage(format!(
+            "with --region the rules are those in the region, and the domain comes first; leave out '{}'",
+            printable(path)
+        )));
     }
     let asked = Asked {
-        domain,
+        domain: &domain,
         descriptors: &descriptors,
         hits: options.hits,
     };
@@ -88,11 +80,14 @@ pub(crate) fn run(
             Answer::of(&asked, &read.book, None)
         }
         None => {
-            let region = place.open()?;
+            let region = place.open().map_err(|error| {
+                error
+                    .or("; `hivectl explain RULES DOMAIN KEY=VALUE` explains by the rules of files")
+            })?;
             let (generation, book) = Rulebook::published(&region, place.path())?;
             let now_ms = options.at.moment.unix_ms(&region);
             if !options.output.json {
-                note(format_args!("rules of generation {generation}"));
+                note(format_args!("rules of generation {generation} in {place}"));
             }
             let live = counter::Live {
                 region: &region,
@@ -108,12 +103,50 @@ pub(crate) fn run(
     }
 }
 
-/// Who names rules as well as a region has one argument too many, which then is read as the domain.
-fn not_a_descriptor(failure: Failure, from_region: bool) -> Failure {
-    match failure {
-        Failure::Usage(message) if from_region => Failure::Usage(format!(
-            "{message}; with --region the rules are those in the region, and the domain comes first"
-        )),
-        other => other,
+/// What the arguments are.
+#[derive(Debug)]
+struct Positional<'a> {
+    rules: Option<&'a str>,
+    domain: String,
+    descriptors: Vec<DescriptorArgument>,
+}
+
+impl<'a> Positional<'a> {
+    /// Tells rules, domain and descriptors apart: the first argument behind the domain has a `=`.
+    fn of(arguments: &'a [String]) -> Result<Self, String> {
+        const HOW: &str = "write [RULES] DOMAIN KEY=VALUE[,KEY=VALUE…]";
+        let (rules, domain, descriptors) = match arguments {
+            [domain] if has_key(domain) => return Err(format!("there is no domain; {HOW}")),
+            [domain, descriptors @ ..] if descriptors.first().is_some_and(|it| has_key(it)) => {
+                if is_rules_file(domain) {
+                    return Err(format!(
+                        "'{}' is a file of rules, and the domain behind it is missing; {HOW}",
+                        printable(domain)
+                    ));
+                }
+                (None, domain, descriptors)
+            }
+            [rules, domain, descriptors @ ..]
+                if descriptors.first().is_some_and(|it| has_key(it)) =>
+            {
+                (Some(&**rules), domain, descriptors)
+            }
+            _ => return Err(format!("there is no descriptor; {HOW}")),
+        };
+        let descriptors = descriptors.iter().map(|text| text.parse());
+        let descriptors: Result<_, NoEntry> = descriptors.collect();
+        Ok(Self {
+            rules,
+            // A domain with a `=` in it would be taken for a descriptor.
+            domain: domain.replace("\\=", "="),
+            descriptors: descriptors.map_err(|error| error.to_string())?,
+        })
     }
+}
+
+/// Whether an argument in the place of the domain is a file of rules.
+fn is_rules_file(argument: &str) -> bool {
+    let path = Path::new(argument);
+    let is_yaml = |extension| extension == "yaml" || extension == "yml";
+    path.extension().is_some_and(is_yaml) && path.is_file()
 }

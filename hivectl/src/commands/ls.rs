@@ -19,7 +19,8 @@ use crate::text;
 /// included; hits that a reset forgave are taken from REMOTE, which may be negative for it. LIMIT is that of the published rule that applies (of a token bucket: what flows in during the
 /// window); it is `-` for a limit that the request
 /// brought along and for a counter that rules from before left behind. A counter whose label is lost
-/// shows its fingerprint; one whose label had no room for all of it ends in an ellipsis.
+/// shows its fingerprint; one whose label had no room for all of it ends in an ellipsis. A comma or backslash in a
+/// value is shown with a backslash before it, as `explain` and `reset` take it.
 ///
 /// With --json, an object: facts about the region, `live_counters` (how many there are in all) and
 /// `counters`, an array in the same order with everything in full.
@@ -32,7 +33,7 @@ pub(crate) struct Options {
     /// Only counters of this domain; those whose label is lost are of none
     #[arg(long, value_name = "DOMAIN")]
     domain: Option<String>,
-    /// Only counters whose descriptor begins with this, as `user=` or `user=ann,path=/a`
+    /// Only counters whose descriptor begins with this, as `user=` or `user=ann,path=/a`; `\,` is a comma in a value
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
     /// Only the N hottest

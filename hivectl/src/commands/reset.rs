@@ -7,10 +7,10 @@ use hivemind_shared::yaml::printable;
 use serde::Deserialize;
 use serde_json::json;
 
-use crate::admin::{AdminOption, Answer};
+use crate::admin::{AdminOption, Answer, Refusal};
 use crate::descriptor::DescriptorArgument;
 use crate::failure::Failure;
-use crate::output::{JsonOption, write_json};
+use crate::output::{JsonOption, note, write_json};
 use crate::region::RegionPlace;
 use crate::table::{Align, Table};
 use crate::text;
@@ -22,8 +22,8 @@ use crate::text;
 /// milliseconds, and those that are away as soon as they are back. Hits that peers counted meanwhile still
 /// count. Shown is each counter with the hits that counted before and after.
 ///
-/// meshd does it only with `admin.reset: true` in its service file, and logs it. It is found by the region
-/// that it owns.
+/// meshd does it only with `admin.reset: true` in its service file, and logs it; it shows what would be (--dry-run)
+/// without. It is found by the region that it owns.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
     /// The domain
@@ -31,7 +31,7 @@ pub(crate) struct Options {
     /// The descriptor, as requests have it; `\,` is a comma in a value
     #[arg(value_name = "KEY=VALUE[,KEY=VALUE…]")]
     descriptor: DescriptorArgument,
-    /// Only show what would be reset
+    /// Only show what would be reset, and what would count then
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -58,6 +58,9 @@ pub(crate) enum RefusedReset {
 #[derive(Deserialize)]
 struct Done {
     counters: Vec<Counter>,
+    /// Whether it may be done; said of a dry run.
+    #[serde(default)]
+    admin_reset: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -67,13 +70,6 @@ struct Counter {
     window_start_unix_s: u64,
     before: u64,
     after: u64,
-}
-
-/// What it says when it did not.
-#[derive(Deserialize)]
-struct Refusal {
-    error: String,
-    message: String,
 }
 
 pub(crate) fn run(
@@ -92,19 +88,24 @@ pub(crate) fn run(
     });
     let answer = options.admin.post("/reset", &request, place)?;
     if answer.status != 200 {
-        return Err(refusal(&answer));
+        return Err(refusal(&answer)?.into());
     }
     let done: Done = answer.read()?;
     if options.output.json {
         return write_json(out, &answer.document);
     }
+    let (before, after) = if options.dry_run {
+        ("NOW", "WOULD BE")
+    } else {
+        ("BEFORE", "AFTER")
+    };
     let mut table = Table::with_titles([
         ("DOMAIN", Align::Left),
         ("DESCRIPTOR", Align::Left),
         ("UNIT", Align::Left),
         ("WINDOW", Align::Left),
-        ("BEFORE", Align::Right),
-        ("AFTER", Align::Right),
+        (before, Align::Right),
+        (after, Align::Right),
     ]);
     for counter in done.counters {
         table.push([
@@ -116,15 +117,20 @@ pub(crate) fn run(
             counter.after.to_string(),
         ]);
     }
-    Ok(table.write(out)?)
+    table.write(out)?;
+    if options.dry_run {
+        note("nothing was reset (--dry-run)");
+        if done.admin_reset == Some(false) {
+            note("meshd would refuse to do it: admin.reset is not true");
+        }
+    }
+    Ok(())
 }
 
-fn refusal(answer: &Answer) -> Failure {
-    let Ok(Refusal { error, message }) = answer.read() else {
-        return answer.of_a_foreigner("/reset").into();
-    };
-    let (address, message) = (answer.address.clone(), text::harmless(&message));
-    Failure::Reset(match error.as_str() {
+fn refusal(answer: &Answer) -> Result<RefusedReset, Failure> {
+    let Refusal { error, message } = answer.refusal("/reset")?;
+    let address = answer.address.clone();
+    Ok(match error.as_str() {
         "off" => RefusedReset::Off { address, message },
         "nothing_counted" => RefusedReset::NothingCounted { message },
         _ => RefusedReset::Other { address, message },

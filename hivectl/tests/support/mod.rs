@@ -6,6 +6,8 @@
 )]
 #![allow(dead_code, reason = "every test file uses its own part")]
 
+pub(crate) mod admin;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use hivemind_shared::yaml::{Problem, Problems, Span};
 
 use super::file::FileLayer;
+use super::log_filter::LogFilter;
 use super::origin::Origin;
 use super::schema::{KEYS, Key};
 use super::setting::Value;
@@ -37,6 +38,8 @@ pub struct Loaded {
     pub origins: Vec<Origin>,
     /// What is odd but harmless; to be logged.
     pub warnings: Vec<String>,
+    /// What `RUST_LOG` says beside `log.level`; none where a flag sets that.
+    pub log_filter: Option<LogFilter>,
 }
 
 /// One setting of some layer.
@@ -93,6 +96,15 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
         from_environment.extend(layer.assignments.into_iter().map(without_place));
         defaults.extend(layer.defaults.into_iter().map(without_place));
     }
+    let is_level = |(key, _): &(&Key, String)| key.path() == "log.level";
+    let log_filter = if sources.flags.iter().any(is_level) {
+        None
+    } else {
+        LogFilter::read(&sources.environment).unwrap_or_else(|warning| {
+            warnings.push(warning);
+            None
+        })
+    };
     let from_flags = sources.flags.into_iter().map(|(key, text)| Assignment {
         key,
         value: Value::Text(text),
@@ -152,6 +164,7 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
         config,
         origins,
         warnings,
+        log_filter,
     })
 }
 

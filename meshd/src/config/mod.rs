@@ -10,6 +10,7 @@ mod file;
 mod host_pattern;
 mod host_port;
 mod load;
+mod log_filter;
 mod mesh;
 mod origin;
 mod pairs;
@@ -33,6 +34,7 @@ use hivemind_shared::rules::{Modes, NearLimitRatio};
 pub use self::host_pattern::HostPattern;
 pub use self::host_port::HostPort;
 pub use self::load::{Loaded, Sources, load};
+pub use self::log_filter::LogFilter;
 pub use self::mesh::{Mesh, MeshMode};
 pub use self::origin::Origin;
 pub use self::pairs::{Headers, Pairs};
@@ -179,6 +181,8 @@ pub struct Admin {
     pub port: u16,
     /// Whether whoever reaches it may reset counters.
     pub reset: bool,
+    /// Whether whoever reaches it may change the log level.
+    pub log_level: bool,
 }
 
 /// `rate_limiting`: the rules.
@@ -301,6 +305,7 @@ impl Config {
                 address: IpAddr::V4(Ipv4Addr::LOCALHOST),
                 port: 6070,
                 reset: false,
+                log_level: false,
             },
             rate_limiting: RateLimiting {
                 source: RulesSource::File,

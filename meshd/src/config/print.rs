@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use hivemind_shared::yaml::printable;
+
 use super::load::Loaded;
 use super::schema::KEYS;
 
@@ -20,7 +22,15 @@ pub fn print(loaded: &Loaded) -> String {
         }
         let line = format!("  {}: {}", key.name, (key.show)(&loaded.config));
         // Writing to a string cannot fail.
-        let _ = writeln!(out, "{line:ORIGIN_COLUMN$} # {origin}");
+        let _ = write!(out, "{line:ORIGIN_COLUMN$} # {origin}");
+        if let Some(filter) = loaded
+            .log_filter
+            .as_ref()
+            .filter(|_| key.path() == "log.level")
+        {
+            let _ = write!(out, "; over it RUST_LOG={}", printable(filter.text()));
+        }
+        out.push('\n');
     }
     out
 }

@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 82] = [
+pub static KEYS: [Key; 83] = [
     key!(
         node.name,
         "NAME",
@@ -209,6 +209,11 @@ pub static KEYS: [Key; 82] = [
         admin.reset,
         "BOOLEAN",
         "Whether whoever reaches the admin port may reset counters"
+    ),
+    key!(
+        admin.log_level,
+        "BOOLEAN",
+        "Whether whoever reaches the admin port may change the log level"
     ),
     key!(
         rate_limiting.source,

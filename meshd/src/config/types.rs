@@ -133,18 +133,26 @@ macro_rules! words {
                     $(Self::$variant => $word,)+
                 }
             }
+
+            /// What the word stands for.
+            pub fn of_name(name: &str) -> Option<Self> {
+                match name {
+                    $($word => Some(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
+            /// All words, for messages.
+            pub const WORDS: &str = concat!("one of" $(, " ", $word)+);
         }
 
         impl FromText for $type {
             fn expected() -> String {
-                concat!("one of" $(, " ", $word)+).to_owned()
+                Self::WORDS.to_owned()
             }
 
             fn from_text(text: &str) -> Option<Self> {
-                match text {
-                    $($word => Some(Self::$variant),)+
-                    _ => None,
-                }
+                Self::of_name(text)
             }
         }
     };

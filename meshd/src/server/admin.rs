@@ -11,6 +11,8 @@
 //! * `GET /counters` the live counters, hottest first
 //! * `GET /reset` whether counters can be reset, and how
 //! * `POST /reset` resets the counters of a descriptor
+//! * `GET /log-level` what is logged
+//! * `POST /log-level` changes it
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use axum::{Json, Router};
 use serde::Serialize;
 
 use super::counters::{self, Counters};
+use super::log_level::{self, LogLevels};
 use super::metrics::{self, Metrics};
 use super::peers;
 use super::reset::{self, Resets};
@@ -29,7 +32,7 @@ use super::workers::Workers;
 use crate::rules_source::{RulesState, RulesStatus};
 
 /// The endpoints with what each is for, as `/` shows them.
-const ENDPOINTS: [(&str, &str); 10] = [
+const ENDPOINTS: [(&str, &str); 11] = [
     ("/", "this list"),
     (
         "/config",
@@ -52,6 +55,10 @@ const ENDPOINTS: [(&str, &str); 10] = [
         "the live counters, hottest first; ?domain=, ?prefix=, ?top=",
     ),
     ("/reset", "whether counters can be reset, and how"),
+    (
+        "/log-level",
+        "what is logged; POST {\"level\":\"debug\"} changes it, with admin.log_level",
+    ),
 ];
 
 /// What the admin port shows.
@@ -69,6 +76,8 @@ pub struct Admin {
     pub counters: Counters,
     /// What a reset of them needs.
     pub resets: Resets,
+    /// What is logged.
+    pub log_levels: LogLevels,
 }
 
 /// The endpoints of the admin port.
@@ -76,6 +85,7 @@ pub fn router(admin: Admin) -> Router {
     let metrics = metrics::router(admin.metrics.clone());
     let counters = counters::router(admin.counters.clone());
     let resets = reset::router(admin.resets.clone());
+    let log_levels = log_level::router(admin.log_levels.clone());
     Router::new()
         .route("/", get(|| async { endpoints() }))
         .route(
@@ -106,6 +116,7 @@ pub fn router(admin: Admin) -> Router {
         .merge(metrics)
         .merge(counters)
         .merge(resets)
+        .merge(log_levels)
 }
 
 fn endpoints() -> String {

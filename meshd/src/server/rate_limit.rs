@@ -20,6 +20,7 @@ use hivemind_shared::window::{Period, Unit};
 use smallvec::SmallVec;
 
 use super::calls::{CallCounts, Outcome};
+use super::decision_log;
 use super::dynamic_metadata;
 use super::response_headers::HeaderNames;
 use crate::config::RateLimiting;
@@ -176,7 +177,12 @@ impl RateLimit {
         self.counts().ended(match &answer {
             Ok(response) if response.overall_code() == WireCode::Ok => Outcome::Ok,
             Ok(_) => Outcome::OverLimit,
-            Err(error) => error.outcome(),
+            Err(error) => {
+                if decision_log::is_on() {
+                    decision_log::failed(request, error);
+                }
+                error.outcome()
+            }
         });
         answer
     }
@@ -223,6 +229,9 @@ impl RateLimit {
             let domain = request.domain.as_bytes();
             limiter.decide(domain, &descriptors, request.hits_addend, decision)?;
             self.note(request, decision);
+            if decision_log::is_on() {
+                decision_log::decided(request, decision);
+            }
             let mut response = response(decision);
             if self.0.settings.extras != Extras::default() {
                 self.add_extras(request, decision, &mut response);

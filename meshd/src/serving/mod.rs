@@ -30,6 +30,7 @@ use crate::server::counters::Counters;
 use crate::server::health::{Health, State};
 use crate::server::host_names::HostNames;
 use crate::server::listen::{self, SocketFile, UnixSocket};
+use crate::server::log_level::LogLevels;
 use crate::server::metrics::{self, Metrics};
 use crate::server::one_at_a_time::OneAtATime;
 use crate::server::reset::Resets;
@@ -126,6 +127,10 @@ pub(crate) fn serve(
                 rules: Arc::clone(&parts.rules),
                 mesh: parts.mesh.as_ref().map(MeshService::handle),
                 values: metrics.values.clone(),
+            },
+            log_levels: LogLevels {
+                is_on: loaded.config.admin.log_level,
+                log: parts.log.clone(),
             },
             metrics: metrics.clone(),
         };

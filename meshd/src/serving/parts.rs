@@ -16,6 +16,7 @@ use crate::server::health::Health;
 use crate::server::listen::SocketFile;
 use crate::server::tls::Tls;
 use crate::sockets::Sockets;
+use crate::telemetry::log::LogControl;
 
 /// What runs beside the server.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub(crate) struct Parts {
     pub(crate) mesh: Option<MeshService>,
     pub(crate) tls: Option<Arc<Tls>>,
     pub(crate) health: Health,
+    /// What is logged.
+    pub(crate) log: LogControl,
     pub(crate) door: Option<Door>,
     pub(crate) ports: Ports,
     /// What the next meshd is offered.

@@ -1,4 +1,5 @@
 //! What meshd tells about itself.
 
 pub mod log;
+pub mod sampler;
 pub mod throttle;

@@ -8,6 +8,7 @@ use std::cmp::Ordering;
 pub use json::ListingJson;
 pub use limits::{Limit, Limits};
 
+use crate::descriptor::text::Prefix;
 use crate::region::{Counter, LoadRulesError, RegionView};
 
 /// Which counters are wanted.
@@ -15,7 +16,7 @@ use crate::region::{Counter, LoadRulesError, RegionView};
 pub struct Wanted<'a> {
     /// Only those of this domain; those whose label is lost are of none.
     pub domain: Option<&'a str>,
-    /// Only those whose descriptor begins with this, written as `key=value,key=value`.
+    /// Only those whose descriptor begins with this, written as `key=value,key=value` ([`descriptor::text`](crate::descriptor::text)).
     pub prefix: Option<&'a str>,
     /// Only so many, the hottest.
     pub top: Option<usize>,
@@ -54,11 +55,12 @@ impl Listing {
             Ok((generation, rules)) => (generation, Limits::new(rules), None),
             Err(error) => (region.rules_generation(), Limits::default(), Some(error)),
         };
+        let prefix = wanted.prefix.map(Prefix::of);
         let mut live_counters = 0;
         let mut rows: Vec<Row> = region
             .counters(now_s)
             .inspect(|_| live_counters += 1)
-            .filter(|counter| wanted.has(counter))
+            .filter(|counter| wanted.has(counter, prefix.as_ref()))
             .map(|counter| Row {
                 limit: limits.of(&counter),
                 counter,
@@ -78,19 +80,16 @@ impl Listing {
 }
 
 impl Wanted<'_> {
-    fn has(&self, counter: &Counter) -> bool {
+    fn has(&self, counter: &Counter, prefix: Option<&Prefix>) -> bool {
         let Some(label) = &counter.label else {
-            return self.domain.is_none() && self.prefix.is_none();
+            return self.domain.is_none() && prefix.is_none();
         };
-        let begins_with = |prefix: &str| {
+        let entries = || {
             let entries = label.entries.iter();
-            let texts: Vec<String> = entries
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect();
-            texts.join(",").starts_with(prefix)
+            entries.map(|(key, value)| (&**key, &**value))
         };
         self.domain.is_none_or(|domain| label.domain == domain)
-            && self.prefix.is_none_or(begins_with)
+            && prefix.is_none_or(|prefix| prefix.begins(entries()))
     }
 }
 

@@ -303,10 +303,11 @@ impl Region {
         let windows = reading.near_windows(clock.now_s());
         let counted = windows.filter_map(|window| {
             let before = reading.total_in(window.number());
+            let after = before.saturating_sub(u32::MAX.into());
             (before > 0).then_some(Forgiven {
                 window,
                 before,
-                after: before,
+                after,
             })
         });
         counted.collect()

@@ -3,9 +3,10 @@
 use std::io::{self, Write};
 
 use hivemind_shared::rules::{Change, ChangeKind, Counters, RulesDiff, Side};
+use hivemind_shared::yaml::escaped;
 
 use crate::rules::{Rulebook, place, settings};
-use crate::text::{count, harmless};
+use crate::text::count;
 
 pub(super) fn write(
     diff: &RulesDiff,
@@ -17,10 +18,10 @@ pub(super) fn write(
         return writeln!(out, "the rules mean the same");
     }
     for domain in &diff.domains_removed {
-        writeln!(out, "- domain {}", harmless(domain))?;
+        writeln!(out, "- domain {}", escaped(domain))?;
     }
     for domain in &diff.domains_added {
-        writeln!(out, "+ domain {}", harmless(domain))?;
+        writeln!(out, "+ domain {}", escaped(domain))?;
     }
     for change in &diff.changes {
         let kind = match change.kind {
@@ -28,7 +29,7 @@ pub(super) fn write(
             ChangeKind::Removed => "removed",
             ChangeKind::Changed => "changed",
         };
-        writeln!(out, "{}: {kind}", harmless(&change.path))?;
+        writeln!(out, "{}: {kind}", escaped(&change.path))?;
         if let Some(side) = change.old {
             writeln!(out, "  - {}", side_text(old, side))?;
         }
@@ -41,8 +42,8 @@ pub(super) fn write(
         writeln!(
             out,
             "{}: now tried before {} ({}); requests that both match change over",
-            harmless(&order.first),
-            harmless(&order.second),
+            escaped(&order.first),
+            escaped(&order.second),
             new.place(order.second_node),
         )?;
     }
@@ -110,7 +111,7 @@ fn consequence(change: &Change, old: &Rulebook, new: &Rulebook) -> String {
         let place = book.rules.rule(id).map(|rule| place(&rule.origin));
         format!(
             "{} ({})",
-            harmless(&book.rules.path(id).to_string()),
+            escaped(&book.rules.path(id).to_string()),
             place.unwrap_or_default()
         )
     };

@@ -3,12 +3,12 @@
 use hivemind_shared::decision::{Status, limits_of};
 use hivemind_shared::descriptor::{Descriptor, Entry};
 use hivemind_shared::rules::{End, Explanation, RuleId};
+use hivemind_shared::yaml::escaped;
 
 use super::counter::{CounterState, Live};
 use super::sentences;
 use crate::descriptor::DescriptorArgument;
 use crate::rules::Rulebook;
-use crate::text::harmless;
 
 /// The question.
 pub(super) struct Asked<'a> {
@@ -138,7 +138,7 @@ impl<'a> Question<'_, 'a> {
             let target = rules.rule(replaced)?;
             self.found.iter().filter_map(rule_of).find_map(|id| {
                 let by = rules.rule(id).filter(|by| by.replaces(target))?;
-                let path = harmless(&rules.path(id).to_string());
+                let path = escaped(&rules.path(id).to_string());
                 Some((path, crate::rules::place(&by.origin)))
             })
         });

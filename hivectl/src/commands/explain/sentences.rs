@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use hivemind_shared::descriptor::text::entry;
 use hivemind_shared::rules::{End, Explanation, Match, NodeId, Step, Verdict};
 use hivemind_shared::yaml::{closest, printable};
 
-use crate::descriptor::{DescriptorArgument, entry_text};
+use crate::descriptor::DescriptorArgument;
 use crate::rules::Rulebook;
 
 /// Most names that a list shows.
@@ -98,7 +99,7 @@ fn no_match(book: &Rulebook, asked: &DescriptorArgument, steps: &[Step]) -> Vec<
         let hint = suggestion(book, step, key, value);
         return vec![format!(
             "no descriptor of the domain matches {}{hint}",
-            entry_text(key, value)
+            entry(key, value)
         )];
     };
     let parent = at(book, parent);
@@ -111,7 +112,7 @@ fn no_match(book: &Rulebook, asked: &DescriptorArgument, steps: &[Step]) -> Vec<
     let hint = suggestion(book, step, key, value);
     vec![format!(
         "{parent} was taken and has no descriptor for {}; its siblings are not tried{hint}",
-        entry_text(key, value)
+        entry(key, value)
     )]
 }
 
@@ -131,7 +132,7 @@ fn suggestion(book: &Rulebook, step: &Step, key: &str, value: &str) -> String {
             .filter_map(|node| node.value)
             .collect();
         return match closest(value, values.iter().copied()) {
-            Some(meant) => format!("; did you mean {}?", entry_text(key, meant)),
+            Some(meant) => format!("; did you mean {}?", entry(key, meant)),
             None => format!(
                 "; it has the values {}",
                 list(values.into_iter().map(str::to_owned))

@@ -3,16 +3,16 @@
 use std::io::{self, Write};
 
 use hivemind_shared::decision::Standing;
+use hivemind_shared::descriptor::text::entry;
 use hivemind_shared::rules::{Algorithm, RuleLimit, Verdict};
-use hivemind_shared::yaml::printable;
+use hivemind_shared::yaml::{escaped, printable};
 
 use super::answer::{Answer, CandidateAnswer, DescriptorAnswer, RuleAnswer, StepAnswer};
 use super::counter::CounterState;
 use super::sentences;
-use crate::descriptor::entry_text;
 use crate::rules::{place, settings};
 use crate::table::{Align, Table};
-use crate::text::{count, harmless, utc};
+use crate::text::{count, utc};
 
 /// Of the descriptors that do not match, so many are shown.
 const SHOWN_MAX: usize = 6;
@@ -25,7 +25,7 @@ pub(super) fn write(answer: &Answer<'_>, all: bool, out: &mut impl Write) -> io:
         let (domain, asked) = (printable(&answer.domain), descriptor.asked.text());
         writeln!(out, "{domain}: {asked}")?;
         for (step, (key, value)) in descriptor.steps.iter().zip(&descriptor.asked.entries) {
-            writeln!(out, "  {}", entry_text(key, value))?;
+            writeln!(out, "  {}", entry(key, value))?;
             write_step(step, all, out)?;
         }
         writeln!(out)?;
@@ -44,7 +44,7 @@ fn write_step(step: &StepAnswer, all: bool, out: &mut impl Write) -> io::Result<
             "     "
         };
         let place = match (&candidate.file, candidate.line) {
-            (Some(file), Some(line)) => format!("{}:{line}", harmless(file)),
+            (Some(file), Some(line)) => format!("{}:{line}", escaped(file)),
             _ => String::new(),
         };
         table.push([
@@ -109,7 +109,7 @@ fn write_result(
     line("limit", rule.limit.to_string());
     line(
         "rule",
-        format!("{} ({})", harmless(path), place(&rule.origin)),
+        format!("{} ({})", escaped(path), place(&rule.origin)),
     );
     for setting in settings(rule) {
         line("", setting);
@@ -133,7 +133,7 @@ fn write_result(
     for (position, counter) in descriptor.counters.iter().enumerate() {
         line("counter", counter_text(counter));
         if position == 0 {
-            line("statistics", harmless(&found.statistics));
+            line("statistics", escaped(&found.statistics));
         }
         if let Some(live) = &counter.live {
             live_lines(counter, &live.standing, &mut line);
@@ -160,7 +160,7 @@ fn counter_text(counter: &CounterState) -> String {
             } else {
                 ""
             };
-            format!("{}{note}", entry_text(key, value))
+            format!("{}{note}", entry(key, value))
         })
         .collect();
     format!("{} per {}", entries.join(", "), counter.period)

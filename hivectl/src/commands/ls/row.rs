@@ -1,5 +1,6 @@
 //! How a counter with its limit reads in a table.
 
+use hivemind_shared::descriptor::text::entry;
 use hivemind_shared::listing::Row;
 use hivemind_shared::yaml::printable;
 
@@ -37,7 +38,7 @@ fn descriptor_text(row: &Row) -> String {
     let mut entries: Vec<String> = label
         .entries
         .iter()
-        .map(|(key, value)| format!("{}={}", printable(key), printable(value)))
+        .map(|(key, value)| entry(key, value))
         .collect();
     if label.truncated {
         entries.push("…".to_owned());

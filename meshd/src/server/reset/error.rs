@@ -1,13 +1,12 @@
 //! Why a reset was not done, as the caller gets it.
 
-use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use hivemind_shared::table::CountError;
-use serde::Serialize;
 
 use crate::mesh::NotForgiven;
+use crate::server::error_answer::ErrorAnswer;
 
 /// Why nothing was reset, or not all.
 #[derive(Debug, thiserror::Error)]
@@ -47,13 +46,6 @@ pub(super) enum ResetError {
     NoAnswer,
     #[error("not all was reset: {0}; try again")]
     Count(#[from] CountError),
-}
-
-/// An error as the caller gets it.
-#[derive(Serialize)]
-struct ErrorAnswer {
-    error: &'static str,
-    message: String,
 }
 
 impl ResetError {
@@ -97,6 +89,11 @@ impl IntoResponse for ResetError {
             Self::Body(rejection) => format!("the body is no reset: {}", rejection.body_text()),
             other => other.to_string(),
         };
-        (status, Json(ErrorAnswer { error, message })).into_response()
+        ErrorAnswer {
+            status,
+            error,
+            message,
+        }
+        .into_response()
     }
 }

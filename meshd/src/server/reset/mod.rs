@@ -1,6 +1,6 @@
 //! `POST /reset` on the admin port: the hits that are counted for a descriptor count no longer, on any host.
 //!
-//! It is off unless `admin.reset` is true, and every use is logged. Web pages are kept from having a browser on this
+//! It is off unless `admin.reset` is true, but for dry runs, and every use is logged. Web pages are kept from having a browser on this
 //! host send it: the body has to be declared as JSON, which pages of other sites may not do, and there must be no
 //! `Origin`, which browsers add to every POST, also to one of a page whose name was made to lead here.
 
@@ -18,7 +18,7 @@ use axum::routing::get;
 use axum::{Json, Router};
 use hivemind_shared::clock::{Clock, CoarseClock};
 use hivemind_shared::decision::keys_of;
-use hivemind_shared::descriptor::Entry as DescriptorEntry;
+use hivemind_shared::descriptor::{Entry as DescriptorEntry, text};
 use hivemind_shared::region::{Forgiven, Label, Region};
 use hivemind_shared::table::Key;
 use hivemind_shared::yaml::printable;
@@ -74,6 +74,9 @@ struct Entry {
 struct Answer {
     #[serde(flatten)]
     request: Request,
+    /// Of a dry run: whether it may be done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    admin_reset: Option<bool>,
     counters: Vec<ResetCounter>,
 }
 
@@ -137,7 +140,9 @@ impl Resets {
         caller: SocketAddr,
         body: Result<Json<Request>, JsonRejection>,
     ) -> Result<Answer, ResetError> {
-        if !self.is_on {
+        // Whoever may not reset anything is told no more than that, unless it is a dry run that is asked for.
+        let is_dry = matches!(&body, Ok(Json(request)) if request.dry_run);
+        if !self.is_on && !is_dry {
             return Err(ResetError::Off);
         }
         let Json(request) = body?;
@@ -170,6 +175,7 @@ impl Resets {
             log(caller, &request, &forgiven);
         }
         Ok(Answer {
+            admin_reset: request.dry_run.then_some(self.is_on),
             request,
             counters: forgiven.iter().map(ResetCounter::of).collect(),
         })
@@ -245,10 +251,7 @@ impl Request {
     /// The descriptor for people.
     fn descriptor(&self) -> String {
         let entries = self.entries.iter();
-        let texts: Vec<String> = entries
-            .map(|entry| format!("{}={}", printable(&entry.key), printable(&entry.value)))
-            .collect();
-        texts.join(",")
+        text::descriptor(entries.map(|entry| (&*entry.key, &*entry.value)))
     }
 }
 
@@ -271,7 +274,7 @@ fn log(caller: SocketAddr, request: &Request, forgiven: &[Forgiven]) {
         warn!(
             %caller,
             domain = printable(&request.domain),
-            descriptor = request.descriptor(),
+            descriptor = %request.descriptor(),
             period = %counter.window.period(),
             window_start_unix_s = counter.window.start_s(),
             before = counter.before,
@@ -287,7 +290,7 @@ fn log_unsure(caller: SocketAddr, request: &Request, error: &ResetError) {
         %caller,
         %error,
         domain = printable(&request.domain),
-        descriptor = request.descriptor(),
+        descriptor = %request.descriptor(),
         "a reset did not end in time: some or all counters may be reset all the same"
     );
 }

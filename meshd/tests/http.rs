@@ -123,6 +123,33 @@ fn json_calls_are_answered_by_the_same_counters() {
 }
 
 #[test]
+fn windows_of_several_units_are_read_from_json_calls_and_answered() {
+    let meshd = Site::new(RULES).start();
+    for (multiplier, limit) in [
+        (
+            r#""unitMultiplier":2"#,
+            serde_json::json!({"requestsPerUnit": 9, "unit": "HOUR", "unitMultiplier": 2}),
+        ),
+        (
+            r#""unit_multiplier":"24""#,
+            serde_json::json!({"requestsPerUnit": 9, "unit": "HOUR", "unitMultiplier": 24}),
+        ),
+        (
+            r#""unitMultiplier":null"#,
+            serde_json::json!({"requestsPerUnit": 9, "unit": "HOUR"}),
+        ),
+    ] {
+        let (status, body) = meshd.json(&format!(
+            r#"{{"domain":"test","descriptors":[{{"entries":[{{"key":"user","value":"ada"}}],
+                "limit":{{"requestsPerUnit":9,"unit":"HOUR",{multiplier}}}}}]}}"#
+        ));
+        assert_eq!(status, 200, "{body}");
+        let answer: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        assert_eq!(answer["statuses"][0]["currentLimit"], limit, "{multiplier}");
+    }
+}
+
+#[test]
 fn json_calls_may_write_their_numbers_as_they_like() {
     let meshd = Site::new(RULES).start();
     for (hits, left) in [("1.0", 2), (r#""1""#, 1), ("1e0", 0)] {

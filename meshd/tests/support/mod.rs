@@ -14,6 +14,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hivemind_proto::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
@@ -49,14 +50,14 @@ pub(crate) fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>
 /// A directory with a configuration, for any number of runs of meshd.
 #[derive(Debug)]
 pub(crate) struct Site {
-    dir: tempfile::TempDir,
+    dir: Arc<tempfile::TempDir>,
 }
 
 impl Site {
     /// A site with these rules.
     pub(crate) fn new(rules: &str) -> Self {
         let site = Self {
-            dir: tempfile::tempdir().expect("a temporary directory"),
+            dir: Arc::new(tempfile::tempdir().expect("a temporary directory")),
         };
         site.write("ratelimit.yaml", rules);
         site.write(
@@ -164,6 +165,7 @@ impl Site {
             .expect("meshd can be started");
         Meshd {
             process,
+            _dir: Arc::clone(&self.dir),
             log,
             ports_file,
             ports: Ports::default(),
@@ -206,6 +208,8 @@ impl Ports {
 #[derive(Debug)]
 pub(crate) struct Meshd {
     process: Child,
+    /// Its files stay while it runs, also when nobody holds the site any more.
+    _dir: Arc<tempfile::TempDir>,
     log: PathBuf,
     ports_file: PathBuf,
     pub(crate) ports: Ports,

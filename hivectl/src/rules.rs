@@ -2,15 +2,23 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use hivemind_shared::descriptor::text::{entry, key};
 use hivemind_shared::region::RegionView;
+use hivemind_shared::rules::files::{self, Contents};
 use hivemind_shared::rules::source::{self, Options as ParseOptions};
-use hivemind_shared::rules::{Algorithm, NodeId, Origin, Rule, RuleSet, files};
+use hivemind_shared::rules::{Algorithm, NodeId, Origin, Rule, RuleSet};
 use hivemind_shared::yaml::{Problems, escaped, printable};
 
 use crate::failure::Failure;
 use crate::text;
+
+/// How the files of one path are read. A command that writes rules into a pipe has its time.
+const READING: files::Options = files::Options {
+    time_max: Duration::from_secs(60),
+    streams: true,
+};
 
 /// The option of every command that reads rules files.
 #[derive(Debug, clap::Args)]
@@ -62,8 +70,14 @@ pub(crate) fn read(paths: &[PathBuf], merge: &MergeOption) -> Result<FromFiles, 
     let mut unreadable = Problems::default();
     let mut sources = Vec::new();
     for path in paths {
-        let (files, missing) = files::read(path);
+        let Contents {
+            files,
+            problems: missing,
+            warnings,
+            ..
+        } = files::read(path, READING);
         unreadable.append(missing);
+        problems.append(warnings);
         for file in files {
             match file.source() {
                 Ok(source) => sources.push(source),

@@ -8,7 +8,9 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
 use support::{Finished, MORE_RULES, Place, RULES, check, hivectl};
@@ -137,6 +139,48 @@ fn what_cannot_be_read_is_a_problem_like_any_other() {
             finished.stderr.contains(part),
             "no {part:?} in\n{}",
             finished.stderr
+        );
+    }
+}
+
+#[test]
+fn rules_come_through_a_pipe_that_is_named() {
+    let place = Place::new();
+    let rules = place.write("a.yaml", RULES);
+    let mut shell = Command::new("bash");
+    shell
+        .args(["-c", r#""$0" check <(sleep 0.1; cat "$1")"#])
+        .arg(env!("CARGO_BIN_EXE_hivectl"))
+        .arg(rules);
+    assert_eq!(
+        Finished::of(&mut shell).ok(),
+        "ok: 1 file, 1 domain, 4 rules\n"
+    );
+}
+
+#[test]
+fn a_fifo_or_device_in_a_directory_is_skipped_and_named() {
+    let place = Place::new();
+    place.write("a.yaml", RULES);
+    let fifo = place.path("b.yaml");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
+    symlink("/dev/zero", place.path("c.yaml")).unwrap();
+    let finished = check(&[place.path("")]);
+    assert_eq!(finished.status, Some(0), "{finished:?}");
+    assert_eq!(finished.stdout, "ok: 1 file, 1 domain, 4 rules\n");
+    for part in [
+        "b.yaml: warning: skipped: not a file, but a FIFO",
+        "c.yaml: warning: skipped: not a file, but a device",
+    ] {
+        assert!(
+            finished.stderr.contains(part),
+            "no {part:?} in {finished:?}"
         );
     }
 }

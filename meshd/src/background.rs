@@ -10,7 +10,8 @@ use tracing::error;
 
 use crate::config::Config;
 use crate::region_owner::{self, RegionOwner};
-use crate::rules_source::{self, FirstRules, Kick, Reloader, RulesState, xds};
+use crate::reload::Follower;
+use crate::rules_source::{FirstRules, Kick, Reloader, RulesState, xds};
 use crate::server::health::Health;
 use crate::server::tls::{self, Tls};
 use crate::value_series::{self, ValueSeries};
@@ -19,9 +20,9 @@ use crate::value_series::{self, ValueSeries};
 #[derive(Debug)]
 pub struct Background {
     rules: Arc<RulesState>,
-    kick_rules: KickRules,
+    follower: RulesFollower,
     /// None when there is no TLS.
-    kick_tls: Option<Sender<Kick>>,
+    tls: Option<Follower>,
     stop_region: Sender<()>,
     /// None when there are to be no series.
     values: Option<Arc<ValueSeries>>,
@@ -29,12 +30,12 @@ pub struct Background {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// The way to the thread that has the rules.
+/// Whoever keeps the rules up to date.
 #[derive(Debug)]
-enum KickRules {
-    /// It watches files.
-    Files(Sender<Kick>),
-    /// It follows a management server.
+enum RulesFollower {
+    /// They are in files.
+    Files(Follower),
+    /// They are at a management server: the way to the thread that talks to it.
     Server(tokio::sync::mpsc::Sender<Kick>),
 }
 
@@ -55,24 +56,24 @@ impl Background {
         let (stop_region, region_stopped) = mpsc::channel();
         let region = region_owner::start_heartbeat(Arc::clone(owner), region_stopped)?;
 
-        let (state, kick_rules, rules) = match rules {
+        let mut threads = vec![region];
+
+        let (state, follower) = match rules {
             FirstRules::Files(loaded) => {
                 let path = config.rate_limiting.config_path.clone();
                 let reloader = Reloader::new(path, *loaded, Arc::clone(owner), health.clone());
                 let state = reloader.state();
-                let (kick, kicks) = mpsc::channel();
-                let thread = rules_source::start(reloader, kicks, health)?;
-                (state, KickRules::Files(kick), thread)
+                (state, RulesFollower::Files(Follower::start(reloader)?))
             }
             FirstRules::Server(server) => {
                 // One kick that waits is as good as many.
                 let (kick, kicks) = tokio::sync::mpsc::channel(1);
                 let owner = Arc::clone(owner);
                 let (state, thread) = xds::start(config, &server, owner, health, kicks)?;
-                (state, KickRules::Server(kick), thread)
+                threads.push(thread);
+                (state, RulesFollower::Server(kick))
             }
         };
-        let mut threads = vec![region, rules];
 
         let (stop_values, values_stopped) = mpsc::channel();
         let series_max = usize::try_from(config.metrics.max_series).unwrap_or(usize::MAX);
@@ -86,16 +87,13 @@ impl Background {
             )?);
         }
 
-        let mut kick_tls = None;
-        if let Some(tls) = tls {
-            let (kick, kicks) = mpsc::channel();
-            threads.push(tls::reload::start(Arc::clone(tls), health.clone(), kicks)?);
-            kick_tls = Some(kick);
-        }
+        let tls = tls
+            .map(|tls| tls::reload::start(Arc::clone(tls), health.clone()))
+            .transpose()?;
         Ok(Self {
             rules: state,
-            kick_rules,
-            kick_tls,
+            follower,
+            tls,
             stop_region,
             values,
             stop_values,
@@ -115,9 +113,11 @@ impl Background {
 
     /// Reads the rules again at once.
     pub fn reload_rules(&self) {
-        let is_gone = match &self.kick_rules {
-            KickRules::Files(kick) => kick.send(Kick).is_err(),
-            KickRules::Server(kick) => matches!(kick.try_send(Kick), Err(TrySendError::Closed(_))),
+        let is_gone = match &self.follower {
+            RulesFollower::Files(follower) => !follower.reload(),
+            RulesFollower::Server(kick) => {
+                matches!(kick.try_send(Kick), Err(TrySendError::Closed(_)))
+            }
         };
         if is_gone {
             error!("rules cannot be reloaded: their thread is gone, restart meshd");
@@ -126,22 +126,17 @@ impl Background {
 
     /// Reads the files of TLS again at once, if there are any.
     pub fn reload_tls(&self) {
-        if let Some(kick) = &self.kick_tls
-            && kick.send(Kick).is_err()
+        if let Some(tls) = &self.tls
+            && !tls.reload()
         {
             error!("TLS files cannot be reloaded: their thread is gone, restart meshd");
         }
     }
 
-    /// Ends the threads and waits for them.
+    /// Ends the threads and waits for them, but not for a file that is being read.
     pub fn stop(self) {
         // They end when there is nobody left who could tell them anything.
-        drop((
-            self.kick_rules,
-            self.kick_tls,
-            self.stop_region,
-            self.stop_values,
-        ));
+        drop((self.follower, self.tls, self.stop_region, self.stop_values));
         for thread in self.threads {
             let name = thread.thread().name().unwrap_or_default().to_owned();
             if thread.join().is_err() {

@@ -5,6 +5,8 @@
 //! Where to begin: [`decision`] is what a request goes through; [`table`] is the algorithm under it;
 //! [`region`] is the file both live in; [`rules`] is what is compared with.
 
+#[cfg(feature = "yaml")]
+pub mod bounded_file;
 pub mod clock;
 pub mod counting;
 pub mod decision;

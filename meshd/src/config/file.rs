@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use hivemind_shared::bounded_file::{self, Bounds, Deadline};
 use hivemind_shared::yaml::{
     self, Invisible, Limits, Mapping, Node, Problem, Problems, Source, Span,
 };
@@ -9,6 +10,7 @@ use hivemind_shared::yaml::{
 use super::origin::Origin;
 use super::schema::{Key, keys_of, sections};
 use super::setting::Value;
+use crate::reload::READ_TIME_MAX;
 
 /// Bytes of a service file that are read: the whole documented one is under 5 KiB.
 const FILE_SIZE_MAX: u64 = 1024 * 1024;
@@ -210,14 +212,14 @@ fn rules_key(root: &Node) -> Option<&'static str> {
 /// The text of the file, of bounded size.
 fn read_source(path: &Path) -> Result<Source, Problem> {
     let name = path.to_string_lossy();
-    let unreadable =
-        |error| Problem::with_file(&name, format!("cannot read the service file: {error}"));
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > FILE_SIZE_MAX {
-        let message = format!("this is no service file: it has {size} bytes");
-        return Err(Problem::with_file(&name, message));
-    }
-    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let bounds = Bounds {
+        bytes_max: FILE_SIZE_MAX,
+        deadline: Deadline::after(READ_TIME_MAX),
+        streams: true,
+    };
+    let (bytes, _) = bounded_file::read(path, bounds).map_err(|error| {
+        Problem::with_file(&name, format!("cannot read the service file: {error}"))
+    })?;
     Source::from_bytes(&name, bytes)
 }
 

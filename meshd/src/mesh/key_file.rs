@@ -1,23 +1,19 @@
 //! The keys of the cluster: read before anything is opened, and read again when their file changes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::thread::JoinHandle;
 
 use hivemind_mesh::seal::{KEY_FILE_BYTES_MAX, KeyFileError, KeyRing};
+use hivemind_shared::bounded_file::{self, Bounds, Deadline};
 use hivemind_shared::yaml::{Problem, Problems};
 use tracing::{error, info, warn};
 
 use super::handle::{Command, MeshHandle};
 use crate::config::{self, MeshMode};
 use crate::panics::PanicNotice;
-use crate::reload_status::ReloadStatus;
-use crate::rules_source::{Kick, Watch};
+use crate::reload::{LastGood, Outcome, READ_TIME_MAX, ReloadStatus};
 use crate::secret_file::{self, Readers};
-use crate::small_file;
 
 /// The keys of a mesh that runs.
 #[derive(Clone, Debug)]
@@ -32,13 +28,20 @@ pub struct Keys {
 
 /// Why a key file cannot be used.
 #[derive(Debug, thiserror::Error)]
-enum ReadError {
-    #[error(transparent)]
-    Read(#[from] small_file::ReadError),
+pub(super) enum ReadError {
+    #[error("cannot read: {0}")]
+    Read(#[from] bounded_file::ReadError),
     #[error("not text")]
     NotText,
     #[error(transparent)]
     Content(#[from] KeyFileError),
+}
+
+impl ReadError {
+    /// Whether the same file may be usable soon, without being changed.
+    const fn is_transient(&self) -> bool {
+        matches!(self, Self::Read(error) if error.is_transient())
+    }
 }
 
 /// Reads the keys; `None` when the mesh does not run and needs none.
@@ -69,7 +72,12 @@ pub fn load(mesh: &config::Mesh) -> Result<Option<Keys>, Problems> {
 }
 
 fn read(path: &Path) -> Result<Keys, ReadError> {
-    let (bytes, metadata) = small_file::read(path, KEY_FILE_BYTES_MAX)?;
+    let bounds = Bounds {
+        bytes_max: KEY_FILE_BYTES_MAX,
+        deadline: Deadline::after(READ_TIME_MAX),
+        streams: false,
+    };
+    let (bytes, metadata) = bounded_file::read(path, bounds)?;
     let text = String::from_utf8(bytes).map_err(|_| ReadError::NotText)?;
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
@@ -80,7 +88,7 @@ fn read(path: &Path) -> Result<Keys, ReadError> {
     })
 }
 
-/// Reads the file again when it changes, and keeps the keys in force when it is broken.
+/// Brings keys into force that were read again, and keeps those in force when the file is broken.
 #[derive(Debug)]
 pub(super) struct KeyReloader {
     path: PathBuf,
@@ -107,19 +115,16 @@ impl KeyReloader {
         Arc::clone(&self.status)
     }
 
-    /// Reads the file, and brings its keys into force if they are others and good.
-    fn reload(&mut self) {
-        let keys = match read(&self.path) {
-            Ok(keys) => keys,
-            Err(error) => return self.reject(error.to_string()),
-        };
+    /// Brings keys into force if they are others.
+    fn bring_into_force(&mut self, keys: Keys) -> Outcome {
         if keys.ring.hash_key() != self.in_force.ring.hash_key() {
-            return self.reject(
+            self.reject(
                 "the hash key differs from the one in force: with another one all counters start \
                  anew, so it changes only with a restart of meshd; put the old `hash` line back, or \
                  restart"
                     .to_owned(),
             );
+            return Outcome::Rejected;
         }
         self.status.succeeded();
         if self.rejected.take().is_some() {
@@ -127,7 +132,7 @@ impl KeyReloader {
             info!(path = %self.path.display(), "the key file is good again");
         }
         if keys.digest == self.in_force.digest {
-            return;
+            return Outcome::Unchanged;
         }
         if let Some(warning) = &keys.warning {
             warn!("{warning}");
@@ -135,6 +140,7 @@ impl KeyReloader {
         self.mesh.tell(Command::ReplaceKeys(keys.ring.clone()));
         self.in_force = keys;
         info!(path = %self.path.display(), "keys reloaded");
+        Outcome::Published
     }
 
     fn reject(&mut self, problem: String) {
@@ -151,44 +157,48 @@ impl KeyReloader {
     }
 }
 
-/// Starts the thread that reloads keys when their file changes or it is kicked, until `kicks`
-/// disconnects.
-///
-/// # Errors
-///
-/// When the operating system has no more threads.
-pub(super) fn start(reloader: KeyReloader, kicks: Receiver<Kick>) -> io::Result<JoinHandle<()>> {
-    let notice = death_notice(reloader.mesh.clone());
-    std::thread::Builder::new()
-        .name("mesh-keys".to_owned())
-        .spawn(move || {
-            let _notice = notice;
-            follow(reloader, &kicks);
-        })
-}
+impl LastGood for KeyReloader {
+    type Read = Result<Keys, ReadError>;
+    const NAME: &'static str = "mesh-keys";
 
-fn follow(mut reloader: KeyReloader, kicks: &Receiver<Kick>) {
-    let mut watch = Watch::new(reloader.path.clone());
-    loop {
-        match kicks.recv_timeout(watch.interval()) {
-            Ok(Kick) => {
-                reloader.reload();
-                let path = reloader.path.display();
-                // That it is broken may have been said long ago.
-                match &reloader.rejected {
-                    Some(problem) => {
-                        warn!(%path, problem, "key file read again as asked: it is broken");
-                    }
-                    None => info!(%path, "key file read again as asked"),
+    fn paths(&self) -> Vec<PathBuf> {
+        vec![self.path.clone()]
+    }
+
+    fn reading(&self) -> Box<dyn FnOnce() -> Self::Read + Send> {
+        let path = self.path.clone();
+        Box::new(move || read(&path))
+    }
+
+    fn apply(&mut self, read: Self::Read) -> Outcome {
+        match read {
+            Ok(keys) => self.bring_into_force(keys),
+            Err(error) => {
+                self.reject(error.to_string());
+                if error.is_transient() {
+                    Outcome::Unreadable
+                } else {
+                    Outcome::Rejected
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {
-                if watch.look() {
-                    reloader.reload();
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
         }
+    }
+
+    fn is_overdue(&mut self, problem: &str) {
+        self.reject(problem.to_owned());
+    }
+
+    fn report(&self, _: Outcome) {
+        let path = self.path.display();
+        // That it is broken may have been said long ago.
+        match &self.rejected {
+            Some(problem) => warn!(%path, problem, "key file read again as asked: it is broken"),
+            None => info!(%path, "key file read again as asked"),
+        }
+    }
+
+    fn death_notice(&self) -> PanicNotice {
+        death_notice(self.mesh.clone())
     }
 }
 
@@ -294,11 +304,15 @@ mod tests {
         let (_dir, path) = key_file(&format!("{HASH}{}", seal('a')));
         let (mesh, inbox) = MeshHandle::new().unwrap();
         let mut reloader = KeyReloader::new(path.clone(), load_file(&path).unwrap(), mesh);
-        reloader.reload();
+        let reload = |reloader: &mut KeyReloader| {
+            let read = reloader.reading()();
+            reloader.apply(read)
+        };
+        assert_eq!(reload(&mut reloader), Outcome::Unchanged);
         assert!(told(&inbox).is_empty(), "nothing has changed");
 
         fs::write(&path, format!("{HASH}{}{}", seal('b'), seal('a'))).unwrap();
-        reloader.reload();
+        assert_eq!(reload(&mut reloader), Outcome::Published);
         assert!(matches!(&*told(&inbox), [Command::ReplaceKeys(_)]));
         let status = reloader.status();
         assert_eq!(status.last().successful, Some(true));
@@ -308,14 +322,14 @@ mod tests {
             format!("{OTHER_HASH}{}", seal('b')),
         ] {
             fs::write(&path, broken).unwrap();
-            reloader.reload();
+            assert_eq!(reload(&mut reloader), Outcome::Rejected);
             assert!(matches!(&*told(&inbox), [Command::KeyFile(Some(_))]));
             assert_eq!(status.last().successful, Some(false));
-            reloader.reload();
+            reload(&mut reloader);
             assert!(told(&inbox).is_empty(), "the same problem is no news");
         }
         fs::write(&path, format!("{HASH}{}{}", seal('b'), seal('a'))).unwrap();
-        reloader.reload();
+        assert_eq!(reload(&mut reloader), Outcome::Unchanged);
         assert!(matches!(&*told(&inbox), [Command::KeyFile(None)]));
         assert_eq!(status.last().successful, Some(true));
     }

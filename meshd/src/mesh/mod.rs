@@ -37,8 +37,8 @@ use crate::config::{Config, Peer};
 use crate::handover::Estate;
 use crate::panics::PanicNotice;
 use crate::region_owner::RegionOwner;
-use crate::reload_status::ReloadStatus;
-use crate::rules_source::{Kick, RulesState};
+use crate::reload::{Follower, ReloadStatus};
+use crate::rules_source::RulesState;
 use crate::server::health::{Health, State};
 
 /// How long the address to tell peers may wait for a name server.
@@ -59,12 +59,11 @@ pub struct MeshService {
     keys: Option<KeyWatch>,
 }
 
-/// The thread that watches the key file.
+/// Whoever follows the key file.
 #[derive(Debug)]
 struct KeyWatch {
-    kick: mpsc::Sender<Kick>,
+    follower: Follower,
     status: Arc<ReloadStatus>,
-    thread: JoinHandle<()>,
 }
 
 impl MeshService {
@@ -167,7 +166,7 @@ impl MeshService {
     /// Reads the key file again at once.
     pub fn reload_keys(&self) {
         if let Some(keys) = &self.keys
-            && keys.kick.send(Kick).is_err()
+            && !keys.follower.reload()
         {
             error!("keys cannot be reloaded: their thread is gone, restart meshd");
         }
@@ -186,11 +185,7 @@ impl MeshService {
 
     /// Says goodbye to the peers with the last counts, and ends. One that rests just ends.
     pub fn stop(self) {
-        if let Some(KeyWatch { kick, thread, .. }) = self.keys {
-            drop(kick);
-            // It died of a bug; its death has no consequences any more.
-            let _ = thread.join();
-        }
+        drop(self.keys);
         self.handle.tell(Command::Stop);
         match self.ended.recv_timeout(STOP_TIMEOUT) {
             Err(RecvTimeoutError::Timeout) => {
@@ -245,14 +240,9 @@ fn spawn(
 }
 
 fn watch_keys(reloader: KeyReloader) -> io::Result<KeyWatch> {
-    let (kick, kicks) = mpsc::channel();
     let status = reloader.status();
-    let thread = key_file::start(reloader, kicks)?;
-    Ok(KeyWatch {
-        kick,
-        status,
-        thread,
-    })
+    let follower = Follower::start(reloader)?;
+    Ok(KeyWatch { follower, status })
 }
 
 #[cfg(test)]

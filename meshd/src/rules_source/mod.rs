@@ -1,24 +1,17 @@
-//! Rules from files: read at the start, watched, and brought into force again when they change. Or from
+//! Rules from files: read at the start, followed, and brought into force again when they change. Or from
 //! a management server, see [`xds`].
 
 mod publish;
 mod reload;
 mod rules_hash;
-mod watch;
 pub mod xds;
-
-use std::io;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::thread::JoinHandle;
 
 use hivemind_shared::rules::RuleSet;
 use hivemind_shared::yaml::Problems;
-use tracing::{info, warn};
 
 pub use self::publish::{Loads, Publisher, RulesState, RulesStatus, log_problems};
-pub use self::reload::{LoadedRules, Outcome, Reloader, load};
+pub use self::reload::{LoadedRules, Reloader, load};
 pub use self::rules_hash::RulesHash;
-pub use self::watch::Watch;
 use crate::config::{Config, HostPort, RulesSource};
 use crate::failure::Failure;
 use crate::panics::PanicNotice;
@@ -80,26 +73,6 @@ pub fn first(config: &Config) -> Result<(FirstRules, Problems), Failure> {
     }
 }
 
-/// Starts the thread that reloads rules when their files change or it is kicked, until `kicks`
-/// disconnects.
-///
-/// # Errors
-///
-/// When the operating system has no more threads.
-pub fn start(
-    reloader: Reloader,
-    kicks: Receiver<Kick>,
-    health: &Health,
-) -> io::Result<JoinHandle<()>> {
-    let notice = death_notice(health.clone());
-    std::thread::Builder::new()
-        .name("rules".to_owned())
-        .spawn(move || {
-            let _notice = notice;
-            follow(reloader, &kicks);
-        })
-}
-
 /// Says in health when the thread that brings rules into force dies. Those in force stay, so that meshd
 /// stays as ready as it is.
 fn death_notice(health: Health) -> PanicNotice {
@@ -112,25 +85,6 @@ fn death_notice(health: Health) -> PanicNotice {
             };
         });
     })
-}
-
-fn follow(mut reloader: Reloader, kicks: &Receiver<Kick>) {
-    let mut watch = Watch::new(reloader.path().to_owned());
-    loop {
-        match kicks.recv_timeout(watch.interval()) {
-            Ok(Kick) => match reloader.reload() {
-                // That it is broken may have been said long ago.
-                Outcome::Rejected => warn!("rules read again as asked: they are broken"),
-                outcome => info!(?outcome, "rules read again as asked"),
-            },
-            Err(RecvTimeoutError::Timeout) => {
-                if watch.look() {
-                    reloader.reload();
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tracing::{error, info, warn};
 use super::rules_hash::RulesHash;
 use super::xds::XdsStatus;
 use crate::region_owner::RegionOwner;
-use crate::reload_status::LastReload;
+use crate::reload::LastReload;
 use crate::server::health::{Health, State};
 
 /// Problems of one reload that are logged; more are only counted.
@@ -157,23 +157,35 @@ impl Publisher {
 
     /// Says what is wrong with the rules that came, and leaves those in force that are.
     pub fn reject(&mut self, problems: &Problems) {
+        self.refuse(problems, Refusal::Broken);
+    }
+
+    /// Says why rules cannot be read now, and leaves those in force that are.
+    pub fn unreadable(&mut self, problems: &Problems) {
+        self.refuse(problems, Refusal::Unreadable);
+    }
+
+    fn refuse(&mut self, problems: &Problems, refusal: Refusal) {
         let text = problems.to_string();
         // The same problems again are no news, only the same rules once more.
         if text != self.rejected {
             let in_force = self.rules_in_force();
-            let message = match in_force {
-                None => "rules rejected, and none are in force: calls are answered with an error",
-                Some(0) => "rules rejected, the set in force has no limits",
-                Some(_) => "rules rejected, the last good ones stay in force",
+            let what = match refusal {
+                Refusal::Broken => "rules rejected",
+                Refusal::Unreadable => "rules cannot be read, which is tried again",
             };
-            error!(problems = problems.len(), "{message}");
+            let consequence = match in_force {
+                None => "and none are in force: calls are answered with an error",
+                Some(0) => "the set in force has no limits",
+                Some(_) => "the last good ones stay in force",
+            };
+            error!(problems = problems.len(), "{what}, {consequence}");
             log_problems(problems);
             self.health.update(|components| {
                 let rules = &mut components.rules;
                 match (in_force, rules) {
                     (Some(_), rules) => {
-                        let detail = "the last reload failed, the rules from before stay in force";
-                        *rules = State::Degraded(detail.to_owned());
+                        *rules = State::Degraded(refusal.detail(problems));
                     }
                     // Whether meshd is ready without rules was said when it began.
                     (None, State::Down(detail) | State::Degraded(detail)) => {
@@ -187,6 +199,30 @@ impl Publisher {
         let shown = problems.iter().map(ToString::to_string).collect();
         self.state.refused(shown);
         self.rejected = text;
+    }
+}
+
+/// Why rules that came are not in force.
+#[derive(Clone, Copy, Debug)]
+enum Refusal {
+    Broken,
+    Unreadable,
+}
+
+impl Refusal {
+    /// What health says while other rules are in force.
+    fn detail(self, problems: &Problems) -> String {
+        let mut detail = match self {
+            Self::Broken => "the last reload failed, the rules from before stay in force",
+            Self::Unreadable => {
+                "the last reload failed and is tried again, the rules from before stay in force"
+            }
+        }
+        .to_owned();
+        if let Some(Problem { file, message, .. }) = problems.iter().next() {
+            detail.push_str(&format!(": {file}: {message}"));
+        }
+        detail
     }
 }
 

@@ -4,12 +4,13 @@ use std::error::Error;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use std::{fs, io};
 
+use hivemind_shared::bounded_file::{self, Bounds, Deadline, ReadError};
 use hivemind_shared::yaml::{Problem, Problems};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 
 use crate::config::{HostPort, Xds};
+use crate::reload::READ_TIME_MAX;
 
 /// How long a probe of a quiet connection may stay unanswered at most.
 const KEEPALIVE_TIMEOUT_MAX: Duration = Duration::from_secs(20);
@@ -29,7 +30,7 @@ pub(super) enum EndpointError {
     Unreadable {
         key: &'static str,
         path: PathBuf,
-        source: io::Error,
+        source: ReadError,
     },
     #[error("there is no {what} (PEM) in {path}", path = .path.display())]
     NoPem {
@@ -110,20 +111,17 @@ fn tls(xds: &Xds, server: &HostPort) -> Result<ClientTlsConfig, EndpointError> {
 
 /// A PEM file with at least one section of this kind.
 fn read_pem(key: &'static str, path: &Path, what: &'static str) -> Result<Vec<u8>, EndpointError> {
-    let unreadable = |source| EndpointError::Unreadable {
-        key,
-        path: path.to_owned(),
-        source,
+    let bounds = Bounds {
+        bytes_max: PEM_BYTES_MAX,
+        deadline: Deadline::after(READ_TIME_MAX),
+        streams: false,
     };
-    let size = fs::metadata(path).map_err(unreadable)?.len();
-    if size > PEM_BYTES_MAX {
-        let message = format!("it has {size} bytes");
-        return Err(unreadable(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            message,
-        )));
-    }
-    let pem = fs::read(path).map_err(unreadable)?;
+    let (pem, _) =
+        bounded_file::read(path, bounds).map_err(|source| EndpointError::Unreadable {
+            key,
+            path: path.to_owned(),
+            source,
+        })?;
     // `BEGIN CERTIFICATE`, `BEGIN EC PRIVATE KEY`.
     let label = format!("{}-----", what.to_ascii_uppercase());
     if !String::from_utf8_lossy(&pem).contains(&label) {
@@ -158,6 +156,8 @@ pub(super) fn chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn problem(change: impl FnOnce(&mut Xds)) -> String {
@@ -183,6 +183,8 @@ mod tests {
             missing.starts_with("xds.tls_ca_file: cannot read "),
             "{missing}"
         );
+        let device = problem(|xds| xds.tls_ca_file = Some("/dev/zero".into()));
+        assert!(device.contains("/dev/zero: not a file"), "{device}");
         let none = problem(|xds| xds.tls_ca_file = Some(empty.clone()));
         assert!(
             none.starts_with("xds.tls_ca_file: there is no certificate (PEM) in"),

@@ -38,7 +38,7 @@ use self::process::Process;
 use self::reloads::LastReloads;
 use crate::mesh::MeshHandle;
 use crate::region_owner::RegionOwner;
-use crate::reload_status::ReloadStatus;
+use crate::reload::ReloadStatus;
 use crate::rules_source::xds::XdsStatus;
 use crate::rules_source::{Loads, RulesHash, RulesState};
 use crate::server::calls::Calls;

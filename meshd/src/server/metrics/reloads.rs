@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::families::Families;
-use crate::reload_status::LastReload;
+use crate::reload::LastReload;
 
 /// The last reload of everything that is reloaded.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::reload_status::LastReload;
+use crate::reload::LastReload;
 use crate::server::connections::Limits;
 use crate::value_series::{Name, Series};
 use hivemind_mesh::status::{

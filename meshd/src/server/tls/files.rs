@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use hivemind_shared::bounded_file::{self, Bounds, Deadline, ReadError};
 use rustls::crypto::aws_lc_rs;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig};
@@ -16,8 +17,8 @@ use x509_cert::der::Decode;
 
 use super::client_name::NamedClientVerifier;
 use crate::config;
+use crate::reload::READ_TIME_MAX;
 use crate::secret_file::{self, Readers};
-use crate::small_file::{self, ReadError};
 
 /// Bytes of one file: room for every certificate authority a system knows.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -59,6 +60,13 @@ pub(super) struct FileError {
     pub(super) cause: Cause,
 }
 
+impl FileError {
+    /// Whether the same file may be usable soon, without being changed.
+    pub(super) const fn is_transient(&self) -> bool {
+        matches!(&self.cause, Cause::Read(error) if error.is_transient())
+    }
+}
+
 impl fmt::Display for FileError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { key, path, cause } = self;
@@ -69,7 +77,7 @@ impl fmt::Display for FileError {
 /// What is wrong with it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Cause {
-    #[error(transparent)]
+    #[error("cannot read: {0}")]
     Read(#[from] ReadError),
     #[error("not PEM: {0}")]
     Pem(pem::Error),
@@ -114,14 +122,19 @@ impl Files {
     ///
     /// Every file that cannot be used.
     pub(super) fn load(&self) -> Result<Loaded, Vec<FileError>> {
+        let bounds = Bounds {
+            bytes_max: FILE_BYTES_MAX,
+            deadline: Deadline::after(READ_TIME_MAX),
+            streams: false,
+        };
         let mut digest = DefaultHasher::new();
         let mut warnings = Vec::new();
-        let chain = self.read_chain(&mut digest, &mut warnings);
-        let key = self.read_key(&mut digest, &mut warnings);
+        let chain = self.read_chain(bounds, &mut digest, &mut warnings);
+        let key = self.read_key(bounds, &mut digest, &mut warnings);
         let authorities = self
             .client_ca
             .as_deref()
-            .map(|path| read_authorities(path, &mut digest))
+            .map(|path| read_authorities(path, bounds, &mut digest))
             .transpose();
         let (chain, key, authorities) = match (chain, key, authorities) {
             (Ok(chain), Ok(key), Ok(authorities)) => (chain, key, authorities),
@@ -144,11 +157,12 @@ impl Files {
 
     fn read_chain(
         &self,
+        bounds: Bounds,
         digest: &mut DefaultHasher,
         warnings: &mut Vec<String>,
     ) -> Result<Chain, FileError> {
         let failed = failed(CERT_KEY, &self.cert);
-        let (bytes, _) = small_file::read(&self.cert, FILE_BYTES_MAX)
+        let (bytes, _) = bounded_file::read(&self.cert, bounds)
             .map_err(Cause::Read)
             .map_err(&failed)?;
         bytes.hash(digest);
@@ -185,11 +199,12 @@ impl Files {
 
     fn read_key(
         &self,
+        bounds: Bounds,
         digest: &mut DefaultHasher,
         warnings: &mut Vec<String>,
     ) -> Result<PrivateKeyDer<'static>, FileError> {
         let failed = failed(KEY_KEY, &self.key);
-        let (bytes, metadata) = small_file::read(&self.key, FILE_BYTES_MAX)
+        let (bytes, metadata) = bounded_file::read(&self.key, bounds)
             .map_err(Cause::Read)
             .map_err(&failed)?;
         bytes.hash(digest);
@@ -277,9 +292,13 @@ fn certificates(bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, Cause> {
     Ok(certificates)
 }
 
-fn read_authorities(path: &Path, digest: &mut DefaultHasher) -> Result<RootCertStore, FileError> {
+fn read_authorities(
+    path: &Path,
+    bounds: Bounds,
+    digest: &mut DefaultHasher,
+) -> Result<RootCertStore, FileError> {
     let failed = failed(CLIENT_CA_KEY, path);
-    let (bytes, _) = small_file::read(path, FILE_BYTES_MAX)
+    let (bytes, _) = bounded_file::read(path, bounds)
         .map_err(Cause::Read)
         .map_err(&failed)?;
     bytes.hash(digest);

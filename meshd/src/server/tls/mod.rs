@@ -20,7 +20,7 @@ pub use self::failures::{Cause, FailureCounts};
 use self::files::{Files, Loaded};
 use self::in_flight::InFlight;
 use crate::config;
-use crate::reload_status::{LastReload, ReloadStatus};
+use crate::reload::{LastReload, ReloadStatus};
 
 /// TLS as it is in force, for every connection that begins.
 #[derive(Debug)]

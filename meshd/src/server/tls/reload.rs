@@ -1,20 +1,19 @@
 //! Bringing changed files into force, and keeping what was good when they are broken.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::thread::JoinHandle;
 
 use hivemind_shared::clock::unix_time_ms;
 use tracing::{error, info, warn};
 
 use super::Tls;
+use super::files::{FileError, Loaded};
 use crate::panics::PanicNotice;
-use crate::rules_source::{Kick, Watch};
+use crate::reload::{Follower, LastGood, Outcome};
 use crate::server::health::{Health, State};
 
-/// Reads the files again.
+/// Brings files into force that were read again.
 #[derive(Debug)]
 struct Reloader {
     tls: Arc<Tls>,
@@ -35,22 +34,15 @@ impl Reloader {
         }
     }
 
-    /// Reads the files, and brings them into force if they say something else and are good.
-    fn reload(&mut self) {
-        let loaded = match self.tls.files.load() {
-            Ok(loaded) => loaded,
-            Err(errors) => {
-                let problems: Vec<_> = errors.iter().map(ToString::to_string).collect();
-                return self.reject(problems.join("; "));
-            }
-        };
+    /// Brings good files into force if they say something else.
+    fn bring_into_force(&mut self, loaded: Loaded) -> Outcome {
         self.tls.reloads.succeeded();
         if self.rejected.take().is_some() {
             self.show();
             info!("the TLS files are good again");
         }
         if loaded.digest == self.tls.in_force.load().digest {
-            return;
+            return Outcome::Unchanged;
         }
         for warning in &loaded.warnings {
             warn!("{warning}");
@@ -61,6 +53,7 @@ impl Reloader {
             expiry_unix_s,
             "TLS files reloaded, in force for new connections"
         );
+        Outcome::Published
     }
 
     fn reject(&mut self, problem: String) {
@@ -111,49 +104,63 @@ impl Reloader {
     }
 }
 
-/// Starts the thread that reloads the files when they change or it is kicked, until `kicks` disconnects.
+impl LastGood for Reloader {
+    type Read = Result<Loaded, Vec<FileError>>;
+    const NAME: &'static str = "tls-files";
+
+    fn paths(&self) -> Vec<PathBuf> {
+        self.tls.files.paths().map(Path::to_owned).collect()
+    }
+
+    fn reading(&self) -> Box<dyn FnOnce() -> Self::Read + Send> {
+        let files = self.tls.files.clone();
+        Box::new(move || files.load())
+    }
+
+    fn apply(&mut self, read: Self::Read) -> Outcome {
+        match read {
+            Ok(loaded) => self.bring_into_force(loaded),
+            Err(errors) => {
+                let is_transient = errors.iter().any(FileError::is_transient);
+                let problems: Vec<_> = errors.iter().map(ToString::to_string).collect();
+                self.reject(problems.join("; "));
+                if is_transient {
+                    Outcome::Unreadable
+                } else {
+                    Outcome::Rejected
+                }
+            }
+        }
+    }
+
+    fn is_overdue(&mut self, problem: &str) {
+        self.reject(problem.to_owned());
+    }
+
+    fn report(&self, _: Outcome) {
+        // That they are broken may have been said long ago.
+        match &self.rejected {
+            Some(problem) => warn!(problem, "TLS files read again as asked: they are broken"),
+            None => info!("TLS files read again as asked"),
+        }
+    }
+
+    fn tend(&mut self) {
+        self.check_expiry(unix_time_ms() / 1_000);
+    }
+
+    fn death_notice(&self) -> PanicNotice {
+        death_notice(self.health.clone())
+    }
+}
+
+/// Starts to follow the files.
 ///
 /// # Errors
 ///
 /// When the operating system has no more threads.
-pub fn start(tls: Arc<Tls>, health: Health, kicks: Receiver<Kick>) -> io::Result<JoinHandle<()>> {
-    let reloader = Reloader::new(tls, health.clone());
-    let notice = death_notice(health);
-    std::thread::Builder::new()
-        .name("tls-files".to_owned())
-        .spawn(move || {
-            let _notice = notice;
-            follow(reloader, &kicks);
-        })
-}
-
-fn follow(mut reloader: Reloader, kicks: &Receiver<Kick>) {
-    let paths = reloader.tls.files.paths().map(Path::to_owned);
-    let mut watches: Vec<Watch> = paths.map(Watch::new).collect();
-    loop {
-        let interval = watches.iter().map(Watch::interval).min();
-        match kicks.recv_timeout(interval.unwrap_or_default()) {
-            Ok(Kick) => {
-                reloader.reload();
-                // That they are broken may have been said long ago.
-                match &reloader.rejected {
-                    Some(problem) => {
-                        warn!(problem, "TLS files read again as asked: they are broken");
-                    }
-                    None => info!("TLS files read again as asked"),
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {
-                // Every one is looked at, whatever the others say.
-                let changed = watches.iter_mut().map(Watch::look);
-                if changed.fold(false, |any, changed| any | changed) {
-                    reloader.reload();
-                }
-            }
-            Err(RecvTimeoutError::Disconnected) => return,
-        }
-        reloader.check_expiry(unix_time_ms() / 1_000);
-    }
+pub(crate) fn start(tls: Arc<Tls>, health: Health) -> io::Result<Follower> {
+    Follower::start(Reloader::new(tls, health))
 }
 
 /// Says in health when the thread dies. What is in force stays.

@@ -1,4 +1,4 @@
-//! Noticing that rules files have changed, by looking at them.
+//! Noticing that files have changed, by looking at them.
 //!
 //! Looking works where notifications do not: on network file systems, in containers that share a
 //! volume, and when a symbolic link anywhere on the way is swapped. A look costs a few system calls.
@@ -8,7 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hivemind_shared::rules::files;
+use hivemind_shared::bounded_file::FileKind;
+use hivemind_shared::rules::files::{self, Found};
 
 /// How often the files are looked at.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -24,8 +25,11 @@ enum Signature {
     None,
     /// The path could not be looked into, for this reason.
     Unreadable(std::io::ErrorKind),
-    /// The files, links followed.
-    Files(Vec<(PathBuf, Option<FileSignature>)>),
+    /// The files, links followed, and what is there beside them.
+    Files {
+        files: Vec<(PathBuf, Option<FileSignature>)>,
+        skipped: Vec<(PathBuf, FileKind)>,
+    },
 }
 
 /// One file from the outside: which one it is, and when it was changed last.
@@ -41,8 +45,8 @@ struct FileSignature {
 impl Signature {
     fn of(path: &Path) -> Self {
         match files::find(path) {
-            Ok(files) => Self::Files(
-                files
+            Ok(Found { files, skipped }) => Self::Files {
+                files: files
                     .into_iter()
                     .map(|file| {
                         let signature = fs::metadata(&file).ok().map(|metadata| FileSignature {
@@ -55,15 +59,16 @@ impl Signature {
                         (file, signature)
                     })
                     .collect(),
-            ),
+                skipped,
+            },
             Err(error) => Self::Unreadable(error.kind()),
         }
     }
 }
 
-/// Looks at rules files and says when they have changed and come to rest.
+/// Looks at files and says when they have changed and come to rest.
 #[derive(Debug)]
-pub struct Watch {
+pub(super) struct Watch {
     path: PathBuf,
     /// What was there when a change was last reported.
     reported: Signature,
@@ -74,7 +79,7 @@ pub struct Watch {
 impl Watch {
     /// A watch of this path that reports what it finds first as a change: that way nothing written
     /// between an earlier reading and the first look goes unnoticed.
-    pub fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf) -> Self {
         Self {
             path,
             reported: Signature::None,
@@ -83,7 +88,7 @@ impl Watch {
     }
 
     /// Looks once; true when the files differ from those of the last report and have settled.
-    pub fn look(&mut self) -> bool {
+    pub(super) fn look(&mut self) -> bool {
         let now = Signature::of(&self.path);
         if now == self.reported {
             self.unsettled = None;
@@ -99,7 +104,7 @@ impl Watch {
     }
 
     /// How long to wait before the next look.
-    pub fn interval(&self) -> Duration {
+    pub(super) fn interval(&self) -> Duration {
         if self.unsettled.is_some() {
             SETTLE_INTERVAL
         } else {

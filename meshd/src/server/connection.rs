@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::hash::{BuildHasher, RandomState};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -17,11 +17,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tracing::{debug, warn};
 
-use super::at_once::AtOnce;
 use super::calls::{ConnectionError, Http2Counts};
 use super::connections::io::{Protocol, Watched};
 use super::connections::{Cause, Member, Place};
 use super::grpc::Services;
+use super::inline_calls::InlineCalls;
 use super::reset_count::ResetsCounted;
 use super::tls::Tls;
 use crate::config;
@@ -208,7 +208,8 @@ async fn serve_io<I>(
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let mut builder = http2::Builder::new(AtOnce);
+    let calls = InlineCalls::default();
+    let mut builder = http2::Builder::new(calls.clone());
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(CONCURRENT_STREAMS_MAX)
@@ -234,7 +235,7 @@ where
     let grace = tokio::select! {
         // First what happens all the time, without drawing lots.
         biased;
-        result = connection.as_mut() => return result,
+        result = poll_fn(|context| calls.poll(connection.as_mut(), context)) => return result,
         // What is left of the stop bounds it.
         () = stop.reached(Phase::Draining) => None,
         () = elapsed(age_max) => Some(settings.age_grace),
@@ -247,7 +248,7 @@ where
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         biased;
-        result = connection => result,
+        result = poll_fn(|context| calls.poll(connection.as_mut(), context)) => result,
         () = elapsed(grace) => {
             debug!("connection closed: its calls have not finished in time");
             Ok(())

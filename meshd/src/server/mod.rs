@@ -2,7 +2,6 @@
 
 pub mod accept;
 pub mod admin;
-mod at_once;
 pub mod calls;
 pub mod connection;
 pub mod connections;
@@ -16,6 +15,7 @@ pub mod health;
 pub mod host_names;
 pub mod http;
 pub mod http_port;
+mod inline_calls;
 mod json;
 pub mod listen;
 pub mod log_level;

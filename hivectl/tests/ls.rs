@@ -13,7 +13,7 @@ use std::sync::Arc;
 use hivemind_shared::clock::{CoarseClock, ManualClock};
 use hivemind_shared::decision::{Decision, Limiter};
 use hivemind_shared::descriptor::{Descriptor, Entry, LimitOverride};
-use hivemind_shared::region::OwnedRegion;
+use hivemind_shared::region::{Name, OwnedRegion};
 use hivemind_shared::table::Key;
 use hivemind_shared::window::{Period, Unit};
 use serde_json::{Value, json};
@@ -153,6 +153,41 @@ fn what_peers_counted_is_shown_apart_and_counts_toward_the_limit() {
         [&counter["local"], &counter["remote"], &counter["percent"]],
         [&json!(100), &json!(400), &json!(50.0)]
     );
+}
+
+#[test]
+fn a_counter_that_only_peers_asked_for_shows_the_name_they_told_and_the_limit_of_the_rule() {
+    let [ours, peers] = [(); 2].map(|()| Place::new());
+    let [region, peer] = [&ours, &peers].map(Place::own_with_rules);
+    hit(&region, "edge", &[("user", "ann")], 1);
+    let escapes = "bob\u{1b}[2J";
+    let named = Name::of(b"edge", &[Entry::new("user", escapes)]);
+    let key = Key {
+        fingerprint: {
+            hit(&peer, "edge", &[("user", escapes)], 3);
+            peer.region().counters(NOW_S).next().unwrap().fingerprint
+        },
+        period: Unit::Day.into(),
+    };
+    let window = key.period.window_at(NOW_S);
+    let clock = ManualClock::at(NOW_S);
+    region.region().put_remote(&key, window, 3, &clock).unwrap();
+    region.region().put_name(&key, &named, true);
+    let listing = ours.hivectl(&["ls", "--json", AT_NOW]).json();
+    assert_eq!(descriptors(&listing), [escapes, "ann"]);
+    let counter = &listing["counters"][0];
+    assert_eq!(
+        [
+            &counter["local"],
+            &counter["remote"],
+            &counter["limit"],
+            &counter["percent"]
+        ],
+        [&json!(0), &json!(3), &json!(4), &json!(75.0)]
+    );
+    assert_eq!(counter["rule"]["path"], "edge.user");
+    let text = ours.hivectl(&["ls", AT_NOW]).ok();
+    assert!(text.contains("user=bob\\u{1b}[2J "), "{text}");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The way to this host's counters.
 
-use hivemind_shared::region::Note;
+use hivemind_shared::region::{Name, Note};
 use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
 use hivemind_shared::window::{Period, Window};
 
@@ -29,6 +29,15 @@ pub trait Counters {
     /// When others interfered too often.
     fn put_forgiven(&mut self, key: &Key, window: Window, beside: Beside)
     -> Result<(), CountError>;
+
+    /// What a key reads as, where that is known.
+    fn name(&self, key: &Key) -> Option<Name>;
+
+    /// Whether a key has a counter here, and it is not known what it reads as.
+    fn lacks_name(&self, key: &Key) -> bool;
+
+    /// Takes in what a peer says that a key reads as, unless that is known, or cannot be.
+    fn put_name(&mut self, key: &Key, name: &Name);
 
     /// What this run and those before it have noted, as far as there was room.
     fn forgiven(&self) -> Vec<Note>;

@@ -21,6 +21,7 @@ mod flights;
 mod join;
 mod link;
 pub mod membership;
+mod names;
 pub mod node;
 pub mod outbox;
 mod overshoot;

@@ -3,7 +3,7 @@
 use hivemind_mesh::counters::Counters;
 use hivemind_mesh::region::RegionCounters;
 use hivemind_shared::clock::ManualClock;
-use hivemind_shared::region::Note;
+use hivemind_shared::region::{Name, Note};
 use hivemind_shared::table::{Beside, CountError, Key, SlotReading};
 use hivemind_shared::window::{Period, Window};
 
@@ -71,6 +71,18 @@ impl Counters for WatchedCounters {
         beside: Beside,
     ) -> Result<(), CountError> {
         self.counters.put_forgiven(key, window, beside)
+    }
+
+    fn name(&self, key: &Key) -> Option<Name> {
+        self.counters.name(key)
+    }
+
+    fn lacks_name(&self, key: &Key) -> bool {
+        self.counters.lacks_name(key)
+    }
+
+    fn put_name(&mut self, key: &Key, name: &Name) {
+        self.counters.put_name(key, name);
     }
 
     fn forgiven(&self) -> Vec<Note> {

@@ -10,6 +10,7 @@ use hivemind_shared::window::Unit;
 use hivemind_simulator::checks::{Agreement, agreements, counts};
 use hivemind_simulator::draw::draw;
 use hivemind_simulator::fault::{Fault, TimedFault};
+use hivemind_simulator::host::Host;
 use hivemind_simulator::named::{NAMES, Size, named};
 use hivemind_simulator::pace::Pace;
 use hivemind_simulator::scenario::{Scenario, WARM_UP_US};
@@ -208,4 +209,18 @@ fn every_key_of_a_demand_in_turn_is_counted_once() {
         .collect();
     assert_eq!(totals, vec![1; world.keys().iter().count()]);
     assert_eq!(world.ledger().uncounted, 0);
+}
+
+#[test]
+fn hosts_that_nobody_asks_hear_what_the_keys_read_as() {
+    let scenario = lonely();
+    let world = world_after(&scenario);
+    let named = |host: &Host| {
+        let now = host.clock.now(scenario.quiet_from_us());
+        let counters = host.region().counters(now.unix_s());
+        let labels = counters.filter_map(|counter| counter.label);
+        labels.count()
+    };
+    let all: Vec<usize> = world.hosts().iter().map(named).collect();
+    assert_eq!(all, [1; 3]);
 }

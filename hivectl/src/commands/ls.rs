@@ -19,8 +19,9 @@ use crate::text;
 /// included; hits that a reset forgave are taken from REMOTE, which may be negative for it. LIMIT is that of the published rule that applies (of a token bucket: what flows in during the
 /// window); it is `-` for a limit that the request
 /// brought along and for a counter that rules from before left behind. A counter whose label is lost
-/// shows its fingerprint; one whose label had no room for all of it ends in an ellipsis. A comma or backslash in a
-/// value is shown with a backslash before it, as `explain` and `reset` take it.
+/// shows its fingerprint; one whose label had no room for all of it ends in an ellipsis. What a counter reads as
+/// that only peers have asked for, they tell within seconds, of the hottest. A comma or backslash in a value is
+/// shown with a backslash before it, as `explain` and `reset` take it.
 ///
 /// With --json, an object: facts about the region, `live_counters` (how many there are in all) and
 /// `counters`, an array in the same order with everything in full.

@@ -2,8 +2,11 @@
 #![no_main]
 
 use hivemind_mesh::wire::counts::{self, Entry, Head, Pack};
+use hivemind_mesh::wire::names::{self, NamePack};
 use hivemind_mesh::wire::sections::{self, Ack, Digest, Heartbeat, Hello, SnapshotEnd, Summary, Want};
 use hivemind_mesh::wire::{Body, Malformed};
+use hivemind_shared::region::Name;
+use hivemind_shared::table::Key;
 use libfuzzer_sys::fuzz_target;
 
 /// Writes a section, and gives what is in it to a reader.
@@ -29,6 +32,15 @@ fn read_counts(content: &[u8]) -> Result<(Head, Vec<Entry>), Malformed> {
         (key.period, window, key.fingerprint.high, key.fingerprint.low, count)
     });
     Ok((head, entries))
+}
+
+fn read_names(content: &[u8]) -> Result<Vec<(Key, Name)>, Malformed> {
+    let mut all = Vec::new();
+    names::read_names(content, |key, name| {
+        all.push((key, name.parse()?));
+        Ok(())
+    })?;
+    Ok(all)
 }
 
 /// Each reader gets each section, whatever its type.
@@ -62,6 +74,16 @@ fn read_all(content: &[u8]) {
     }
     if let Ok(summary) = Summary::read(content) {
         assert_eq!(again(|buffer| summary.write(buffer), Summary::read), summary);
+    }
+    if let Ok(wanted) = names::read_wanted(content) {
+        assert!(wanted.len() <= names::WANTED_MAX);
+        let write = |buffer: &mut Vec<u8>| names::write_wanted(buffer, &wanted);
+        assert_eq!(again(write, names::read_wanted), wanted);
+    }
+    if let Ok(all) = read_names(content) {
+        let mut pack = NamePack::new(usize::MAX);
+        assert!(all.iter().all(|(key, name)| pack.push(*key, name.clone())));
+        assert_eq!(again(|buffer| pack.write(buffer), read_names), all);
     }
     if let Ok((head, entries)) = read_counts(content) {
         let mut pack = Pack::new(usize::MAX);

@@ -17,7 +17,8 @@ use hivemind_mesh::seal::{KeyRing, Sealer, SenderId};
 use hivemind_mesh::settings::{Local, Randomness, Settings};
 use hivemind_mesh::time::Now;
 use hivemind_shared::fingerprint::Fingerprint;
-use hivemind_shared::region::Note;
+use hivemind_shared::descriptor::Entry;
+use hivemind_shared::region::{Name, Note};
 use hivemind_shared::table::words::{Control, Count, Remote};
 use hivemind_shared::table::{Beside, CountError, Key, Place, SlotReading};
 use hivemind_shared::window::{Period, Unit, Window};
@@ -51,6 +52,7 @@ impl Fake {
             previous: Count::Hits { window: window.saturating_sub(1), count: self.hits / 2 },
             remote: [Remote::Hits { window: 0, hits: 0 }; 2],
             rule: 0,
+            is_of_peers: false,
             last_use_s: 0,
         }
     }
@@ -82,6 +84,24 @@ impl Counters for Fake {
 
     fn put_forgiven(&mut self, key: &Key, window: Window, beside: Beside) -> Result<(), CountError> {
         self.put_remote(key, window, beside.hits())
+    }
+
+    fn name(&self, key: &Key) -> Option<Name> {
+        let value = "v".repeat(usize::try_from(key.fingerprint.low % 1_000).unwrap());
+        (self.reading().key == *key).then(|| Name::of(b"edge", &[Entry::new("key", &value)]))
+    }
+
+    fn lacks_name(&self, key: &Key) -> bool {
+        self.reading().key != *key
+    }
+
+    fn put_name(&mut self, key: &Key, name: &Name) {
+        // Nothing that was not asked for, and that is of counts that are known.
+        let Fingerprint { high, low } = key.fingerprint;
+        let from = (high, low, key.period.code(), 0);
+        let known = self.remote.range(from..).next();
+        assert!(known.is_some_and(|(there, _)| (there.0, there.1, there.2) == (high, low, from.2)));
+        assert!(name.text().len() <= Name::TEXT_BYTES_MAX && name.pieces().count() > 0);
     }
 
     fn forgiven(&self) -> Vec<Note> {

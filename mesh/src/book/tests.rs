@@ -50,6 +50,7 @@ fn reading(key: Key, local: (u32, u32), previous: (u32, u32)) -> SlotReading {
         previous: hits(previous),
         remote: [Remote::Hits { window: 0, hits: 0 }; 2],
         rule: 0,
+        is_of_peers: false,
         last_use_s: 0,
     }
 }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use backlog::Backlog;
+use hivemind_shared::table::Key;
 use lookup::Lookup;
 use quality::Quality;
 
@@ -82,6 +83,8 @@ pub(crate) struct Link {
     /// What was asked for lately: actor, unit code and window, a hash of the sums, and until when it is
     /// not asked for again.
     pub asked: VecDeque<Asked>,
+    /// Keys whose names it wants.
+    pub wanted_names: VecDeque<Key>,
     /// The snapshot it asked for, while that is being sent.
     pub snapshot: Option<Snapshot>,
     /// Datagrams to it that are on their way.
@@ -166,6 +169,7 @@ impl Link {
             asks: VecDeque::new(),
             early_digest: None,
             asked: VecDeque::new(),
+            wanted_names: VecDeque::new(),
             snapshot: None,
             in_flight: 0,
             alone_in_flight: 0,
@@ -187,6 +191,7 @@ impl Link {
         self.digests.clear();
         self.asks.clear();
         self.asked.clear();
+        self.wanted_names.clear();
         self.early_digest = None;
         self.snapshot = None;
         self.quality.start_over();

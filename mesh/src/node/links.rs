@@ -31,7 +31,13 @@ impl Mesh {
         let mut started_over = Vec::new();
         for event in said.events.drain(..) {
             match event {
-                Event::Up(member) => started_over.extend(self.note_up(member)),
+                Event::Up(member) => {
+                    let new = self.note_up(member);
+                    if new.is_some() {
+                        self.names.ask_anew();
+                    }
+                    started_over.extend(new);
+                }
                 Event::Down(member) => started_over.extend(self.note_down(member.actor)),
                 // Others thought that this node was gone: what they have is not known.
                 Event::Rejoined(_) => {

@@ -5,6 +5,7 @@ mod changes;
 mod forgive;
 mod gossip;
 mod links;
+mod names;
 mod receive;
 mod repeat;
 mod report;
@@ -31,6 +32,7 @@ use crate::flights::{Flights, LinkIndex};
 use crate::join::Join;
 use crate::link::Link;
 use crate::membership::{self, Member, Membership};
+use crate::names::Names;
 use crate::outbox::Outbox;
 use crate::overshoot::Overshoot;
 use crate::probe::Probe;
@@ -76,6 +78,7 @@ pub struct Mesh {
     probe: Probe,
     join: Join,
     overshoot: Overshoot,
+    names: Names,
     traffic: Traffic,
     drops: Drops,
     refusals: Refusals,
@@ -152,6 +155,7 @@ impl Mesh {
             probe: Probe::default(),
             join: Join::new(now.monotonic_us),
             overshoot: Overshoot::default(),
+            names: Names::default(),
             traffic: Traffic::default(),
             drops: Drops::default(),
             refusals: Refusals::default(),

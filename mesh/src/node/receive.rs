@@ -19,7 +19,7 @@ use crate::refusals::RefusalCause;
 use crate::seal::SenderId;
 use crate::time::Now;
 use crate::wire::sections::{self, Ack, Digest, Heartbeat, Hello, SnapshotEnd, Summary, Want};
-use crate::wire::{Body, Kind, Malformed, Section, counts};
+use crate::wire::{Body, Kind, Malformed, Section, counts, names};
 
 /// How often a stranger is greeted, microseconds.
 const GREETING_US: u64 = 500_000;
@@ -189,6 +189,12 @@ impl Mesh {
             (sections::SNAPSHOT_END, Some(index)) => {
                 let end = SnapshotEnd::read(content)?;
                 self.join.note_end(index, end.number, end.joining);
+            }
+            (names::WANTED, Some(index)) if self.is_up(index) => {
+                self.receive_wanted_names(index, names::read_wanted(content)?);
+            }
+            (names::NAMES, Some(index)) if self.is_up(index) => {
+                self.receive_names(index, content, counters)?;
             }
             // Of a later version, or from somebody who is not a member yet.
             _ => {}

@@ -3,6 +3,7 @@
 use hivemind_shared::window::Period;
 
 use super::Mesh;
+use super::names::LOOKED_UP_MAX;
 use super::send::Load;
 use crate::book::KeyId;
 use crate::counters::Counters;
@@ -61,6 +62,12 @@ impl Mesh {
         for &index in first.iter().chain(last) {
             self.send_backlog(now, index, out);
             self.send_snapshot_end(now, index, out);
+        }
+        // Last of all: no decision depends on it.
+        self.ask_for_names(now, counters, out);
+        let mut left = LOOKED_UP_MAX;
+        for &index in first.iter().chain(last) {
+            left = self.tell_names(now, index, left, counters, out);
         }
     }
 

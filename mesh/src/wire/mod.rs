@@ -32,11 +32,14 @@
 //! | 10 | summary | for each actor: its id (8), a hash of the sums of its counts (4) |
 //! | 11 | rules | hash of the rules that the sender decides by (8) |
 //! | 12 | goodbye | nothing: the sender is about to leave |
+//! | 13 | names wanted | the keys, 64 at most: period code (varint), fingerprint (16) |
+//! | 14 | names | for each key: period code (varint), fingerprint (16), flags (1): bit 0 = not all of it, bytes of the text (varint), the text: the domain, then the key and the value of each entry, each behind its length (1) |
 //!
 //! An entry takes 17 bytes and up: the fingerprint is the key's identity and cannot be shorter; period,
 //! window and actor are said once for many.
 
 pub mod counts;
+pub mod names;
 pub mod reader;
 pub mod sections;
 pub mod writer;

@@ -1,12 +1,15 @@
 //! What is written is read again, by this version and its neighbours.
 
+use hivemind_shared::descriptor::Entry as Part;
 use hivemind_shared::fingerprint::Fingerprint;
+use hivemind_shared::region::Name;
 use hivemind_shared::table::Key;
 use hivemind_shared::window::{Period, Unit};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::counts::{Entry, Head, Pack};
+use super::names::{NAMES, NamePack, WANTED, WANTED_MAX, read_names, read_wanted, write_wanted};
 use super::sections::{
     ACK, Ack, DIGEST, Digest, DigestGroup, GOODBYE, GROUPS_MAX, HEARTBEAT, HELLO, Heartbeat, Hello,
     PARTS, RULES, SNAPSHOT_END, SNAPSHOT_REQUEST, SUMMARY, SnapshotEnd, Summary, WANT, Want,
@@ -49,6 +52,15 @@ fn entry(period: impl Into<Period>, high: u64, low: u64, window: u32, count: u32
         period,
     };
     Entry { key, window, count }
+}
+
+fn read_all_names(content: &[u8]) -> Result<Vec<(Key, Name)>, Malformed> {
+    let mut names = Vec::new();
+    read_names(content, |key, name| {
+        names.push((key, name.parse()?));
+        Ok(())
+    })?;
+    Ok(names)
 }
 
 fn units() -> impl Strategy<Value = Period> {
@@ -146,6 +158,38 @@ proptest! {
     }
 
     #[test]
+    fn names_never_exceed_their_bound_and_the_first_has_room(
+        keys in entries(40),
+        lengths in vec(0_usize..3_000, 40),
+        bytes_max in 400_usize..3_000,
+    ) {
+        let mut pack = NamePack::new(bytes_max - HEAD_BYTES);
+        let names: Vec<_> = keys.iter().zip(lengths).map(|(entry, length)| {
+            let value = "v".repeat(length);
+            let values: Vec<_> = value.as_bytes().chunks(200).collect();
+            let parts: Vec<_> = values.iter().map(|value| Part::new("key", value)).collect();
+            (entry.key, Name::of(b"edge", &parts))
+        }).collect();
+        let pushed = names.iter().take_while(|(key, name)| pack.push(*key, name.clone())).count();
+        prop_assert!(pushed > 0 || names.is_empty());
+        let mut body = Vec::new();
+        writer::head(&mut body, Kind::Sync);
+        pack.write(&mut body);
+        prop_assert!(body.len() <= bytes_max);
+        let read = read_all_names(&sections(&body).unwrap()[0].1).unwrap();
+        prop_assert_eq!(read.len(), pushed);
+        for (place, (read, there)) in read.iter().zip(&names).enumerate() {
+            let is_cut = place == 0 && read.1.text().len() < there.1.text().len();
+            prop_assert!(read == there || is_cut && read.1.is_truncated());
+        }
+        let mut question = Vec::new();
+        let wanted: Vec<Key> = names.iter().map(|(key, _)| *key).collect();
+        let keys_max = names::wanted_in(bytes_max - HEAD_BYTES);
+        write_wanted(&mut question, &wanted[..keys_max.min(wanted.len())]);
+        prop_assert!(HEAD_BYTES + question.len() <= bytes_max);
+    }
+
+    #[test]
     fn any_bytes_are_read_or_refused_and_make_nothing_large(body in vec(any::<u8>(), 0..2_000), code: u8) {
         let _ = sections(&body);
         let bytes = body.len();
@@ -161,6 +205,13 @@ proptest! {
         let mut visited = 0;
         let _ = counts::read(&body, |_, _| visited += 1);
         prop_assert!(visited * 17 <= bytes);
+        let _ = read_wanted(&body).map(|keys| assert!(keys.len() <= WANTED_MAX));
+        let mut visited = 0;
+        let _ = read_names(&body, |_, name| {
+            visited += 1;
+            name.parse().map(|name| assert!(name.text().len() <= Name::TEXT_BYTES_MAX))
+        });
+        prop_assert!(visited * 19 <= bytes);
         let _ = (Kind::from_code(code), Period::from_code(code.into()));
     }
 }
@@ -256,6 +307,14 @@ mod frozen {
         \x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00";
     const RULES_BODY: &[u8] = b"\x01\x04\x0B\x08\x00\xEF\xCD\xAB\x89\x67\x45\x23\x01";
     const GOODBYE_BODY: &[u8] = b"\x00\x02\x0C\x00\x00";
+    const WANTED_BODY: &[u8] = b"\x01\x08\x0D\x22\x00\
+        \x02\x08\x07\x06\x05\x04\x03\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\
+        \x03\x08\x07\x06\x05\x04\x03\x02\x01\x02\x00\x00\x00\x00\x00\x00\x00";
+    const NAMES_BODY: &[u8] = b"\x01\x08\x0E\x6C\x00\
+        \x02\x08\x07\x06\x05\x04\x03\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\
+        \x00\x0E\x04edge\x04user\x03ann\
+        \x03\x08\x07\x06\x05\x04\x03\x02\x01\x02\x00\x00\x00\x00\x00\x00\x00\
+        \x01\x38\x04edge\x04path\x2D/////////////////////////////////////////////";
     const ACTOR: u64 = 0x0123_4567_89AB_CDEF;
 
     /// Head and the one section of a frozen body.
@@ -388,6 +447,22 @@ mod frozen {
         let goodbye = |_: &(), buffer: &mut Vec<u8>| write_goodbye(buffer);
         let code = (Kind::Membership, GOODBYE);
         assert_same(GOODBYE_BODY, code, &(), |_| Ok(()), goodbye);
+        let [ours, long] = [(Unit::Minute, 1), (Unit::Hour, 2)]
+            .map(|(unit, low)| entry(unit, 0x0102_0304_0506_0708, low, 0, 0).key);
+        let wanted = |keys: &Vec<Key>, buffer: &mut Vec<u8>| write_wanted(buffer, keys);
+        let code = (Kind::Sync, WANTED);
+        assert_same(WANTED_BODY, code, &vec![ours, long], read_wanted, wanted);
+        let names = |names: &Vec<(Key, Name)>, buffer: &mut Vec<u8>| {
+            let mut pack = NamePack::new(1_146);
+            let mut names = names.iter().cloned();
+            assert!(names.all(|(key, name)| pack.push(key, name)));
+            pack.write(buffer);
+        };
+        let name = Name::of(b"edge", &[Part::new("user", "ann")]);
+        let cut = Name::of(b"edge", &[Part::new("path", &"/".repeat(99))]).cut(56);
+        let code = (Kind::Sync, NAMES);
+        let both = vec![(ours, name), (long, cut)];
+        assert_same(NAMES_BODY, code, &both, read_all_names, names);
     }
 
     #[test]

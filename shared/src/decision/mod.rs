@@ -23,7 +23,7 @@ mod votes;
 
 use std::sync::Arc;
 
-pub use counters::keys_of;
+pub use counters::{is_key_of, keys_of};
 pub use limits::limits_of;
 pub use outcome::{AppliedLimit, Code, DecideError, Decision, Status};
 pub use standing::Standing;

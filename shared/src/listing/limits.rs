@@ -45,10 +45,13 @@ impl Limits {
     /// The limit of a counter; `None` when the request brought it along, when no rule applies to the
     /// counter any more, and when it cannot be told which one does.
     pub fn of(&self, counter: &Counter) -> Option<Limit> {
-        let stats_index = counter.rule_stats_index?;
-        match counter.label.as_ref().filter(|label| is_exact(label)) {
-            Some(label) => self.of_label(label, counter.period),
-            None => self.of_stats_index(stats_index, counter.period),
+        let label = counter.label.as_ref().filter(|label| is_exact(label));
+        match (label, counter.rule_stats_index) {
+            (Some(label), Some(_)) => self.of_label(label, counter.period),
+            // Which limits peers hold it against is not known; by the rules here it is this one.
+            (Some(label), None) if counter.is_of_peers => self.of_label(label, counter.period),
+            (None, Some(stats_index)) => self.of_stats_index(stats_index, counter.period),
+            (_, None) => None,
         }
     }
 
@@ -153,6 +156,7 @@ descriptors:
             remote: 0,
             label: label.map(|(key, value)| Label::of(b"edge", &[Entry::new(key, value)])),
             rule_stats_index: rule_stats_index.into(),
+            is_of_peers: false,
             last_use_s: 0,
         }
     }
@@ -181,6 +185,19 @@ descriptors:
     fn a_limit_the_request_brought_along_is_not_the_rules() {
         let counter = counter(Some(("user", "ann")), None);
         assert_eq!(limit_of(&counter), None);
+    }
+
+    #[test]
+    fn a_counter_that_only_peers_have_asked_for_is_held_against_the_rule_of_its_name() {
+        let of_peers = |label| Counter {
+            is_of_peers: true,
+            ..counter(label, None)
+        };
+        assert_eq!(limit_of(&of_peers(Some(("user", "ann")))), Some(3));
+        assert_eq!(limit_of(&of_peers(None)), None);
+        let mut truncated = of_peers(Some(("user", "an")));
+        truncated.label.as_mut().unwrap().truncated = true;
+        assert_eq!(limit_of(&truncated), None);
     }
 
     #[test]

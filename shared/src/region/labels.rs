@@ -1,11 +1,13 @@
 //! What a slot's key reads as: the domain and entries it was made from, for people.
 //!
-//! A label is written once, when its key gets the slot, by whoever claims it. It is no part of any
+//! A label is written once, when its key gets the slot, by whoever claims it. Of a key that only peers have asked
+//! for, the daemon writes what one of them says. It is no part of any
 //! decision: a label that was cut off, torn or overwritten by a process that slept for an age fails
 //! its check sum and reads as unknown.
 
 use siphasher::sip::SipHasher13;
 
+use super::name::Name;
 use crate::descriptor::Entry;
 use crate::sync::{AtomicWord, Ordering};
 use crate::table::words::Life;
@@ -24,8 +26,14 @@ pub struct Label {
 /// Longest piece of text a label keeps whole.
 const PIECE_BYTES_MAX: usize = 255;
 
-/// First word: life (14 bits), truncated (1), length in bytes (16), check sum (33).
+/// Longest text of a label: its bytes less the first word's.
+pub(super) const TEXT_BYTES_MAX: usize = 1_016;
+
+/// First word: life (14 bits), truncated (1), unproven (1), length in bytes (15), check sum (33).
 const LENGTH_SHIFT: u32 = 33;
+const LENGTH_MASK: u64 = 0x7FFF;
+/// A peer says so, and nothing proves it.
+const UNPROVEN_BIT: u64 = 1 << 48;
 const TRUNCATED_BIT: u64 = 1 << 49;
 const LIFE_SHIFT: u32 = 50;
 const SUM_MASK: u64 = (1 << LENGTH_SHIFT) - 1;
@@ -44,55 +52,86 @@ pub(crate) fn write(
     let Some((head, text_words)) = words.split_first() else {
         return;
     };
-    let mut text = Text {
-        bytes: [0; 1_024],
-        length: 0,
-        room: text_words.len() * 8,
-        truncated: false,
-    };
-    text.room = text.room.min(text.bytes.len());
+    let mut text = Text::new(text_words.len() * 8);
     text.push(domain);
     for (key, value) in entries {
         text.push(key.as_ref());
         text.push(value.as_ref());
     }
-    let used = &text.bytes[..text.length];
+    let truncated = if text.truncated { TRUNCATED_BIT } else { 0 };
+    store(head, text_words, life, text.used(), truncated);
+}
+
+/// Writes what a peer says as a slot's label.
+pub(super) fn write_name(words: &[AtomicWord], life: Life, name: &Name, is_proven: bool) {
+    let Some((head, text_words)) = words.split_first() else {
+        return;
+    };
+    let mut text = Text::new(text_words.len() * 8);
+    name.pieces().for_each(|piece| text.push(piece));
+    let is_truncated = text.truncated || name.is_truncated();
+    let truncated = if is_truncated { TRUNCATED_BIT } else { 0 };
+    let unproven = if is_proven { 0 } else { UNPROVEN_BIT };
+    store(head, text_words, life, text.used(), truncated | unproven);
+}
+
+fn store(head: &AtomicWord, text_words: &[AtomicWord], life: Life, used: &[u8], flags: u64) {
     // Relaxed all: the check sum, not an order, tells a whole label from a torn one.
     for (word, chunk) in text_words.iter().zip(used.chunks(8)) {
         let mut bytes = [0; 8];
         bytes[..chunk.len()].copy_from_slice(chunk);
         word.store(u64::from_le_bytes(bytes), Ordering::Relaxed);
     }
-    let truncated = if text.truncated { TRUNCATED_BIT } else { 0 };
     head.store(
         (life.number() << LIFE_SHIFT)
-            | truncated
+            | flags
             | ((used.len() as u64) << LENGTH_SHIFT)
             | checksum(used, life),
         Ordering::Relaxed,
     );
 }
 
-/// Whether a label was written in this life.
+/// Whether a label was written in this life, and is known to be the key's.
 #[inline]
 pub(crate) fn is_of(words: &[AtomicWord], life: Life) -> bool {
     // Relaxed: see `write`. A slot without a label at all has 0 there, as has the first life's.
     words.first().is_some_and(|head| {
         let head = head.load(Ordering::Relaxed);
-        head != 0 && head >> LIFE_SHIFT == life.number()
+        head != 0 && head >> LIFE_SHIFT == life.number() && head & UNPROVEN_BIT == 0
     })
 }
 
 /// Label text under construction: pieces, each behind its length in one byte.
-struct Text {
-    bytes: [u8; 1_024],
+pub(super) struct Text {
+    bytes: [u8; TEXT_BYTES_MAX],
     length: usize,
     room: usize,
     truncated: bool,
 }
 
 impl Text {
-    fn push(&mut self, piece: &[u8]) {
+    /// None yet, with room for so many bytes.
+    pub(super) fn new(room: usize) -> Self {
+        Self {
+            bytes: [0; TEXT_BYTES_MAX],
+            length: 0,
+            room: room.min(TEXT_BYTES_MAX),
+            truncated: false,
+        }
+    }
+
+    /// The pieces so far.
+    pub(super) fn used(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// Whether there was no room for a piece, or for all of it.
+    pub(super) const fn is_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    /// Adds a piece, as far as there is room.
+    pub(super) fn push(&mut self, piece: &[u8]) {
         if self.truncated || self.length >= self.room {
             self.truncated = true;
             return;
@@ -110,12 +149,12 @@ impl Text {
     }
 }
 
-/// Reads the label a slot had in this life. `None`: none, another life's, or damaged.
-pub(crate) fn read(words: &[AtomicWord], life: Life) -> Option<Label> {
+/// Reads the text of a label, and whether it is truncated.
+fn read_text(words: &[AtomicWord], life: Life) -> Option<(Vec<u8>, bool)> {
     let (head, text_words) = words.split_first()?;
     // Relaxed: see `write`.
     let head = head.load(Ordering::Relaxed);
-    let length = usize::try_from((head >> LENGTH_SHIFT) & 0xFFFF).ok()?;
+    let length = usize::try_from((head >> LENGTH_SHIFT) & LENGTH_MASK).ok()?;
     if head >> LIFE_SHIFT != life.number() || length > text_words.len() * 8 {
         return None;
     }
@@ -124,27 +163,39 @@ pub(crate) fn read(words: &[AtomicWord], life: Life) -> Option<Label> {
         text.extend_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
     }
     text.truncate(length);
-    if checksum(&text, life) != head & SUM_MASK {
-        return None;
-    }
+    (checksum(&text, life) == head & SUM_MASK).then_some((text, head & TRUNCATED_BIT != 0))
+}
+
+/// Reads the label a slot had in this life. `None`: none, another life's, or damaged.
+pub(crate) fn read(words: &[AtomicWord], life: Life) -> Option<Label> {
+    let (text, truncated) = read_text(words, life)?;
     let mut rest = text.as_slice();
-    let domain = next_piece(&mut rest)?;
+    let mut next =
+        || next_piece(&mut rest).map(|piece| String::from_utf8_lossy(piece).into_owned());
+    let domain = next()?;
     let mut entries = Vec::new();
-    while let Some(key) = next_piece(&mut rest) {
-        entries.push((key, next_piece(&mut rest).unwrap_or_default()));
+    while let Some(key) = next() {
+        entries.push((key, next().unwrap_or_default()));
     }
     Some(Label {
         domain,
         entries,
-        truncated: head & TRUNCATED_BIT != 0,
+        truncated,
     })
 }
 
-fn next_piece(rest: &mut &[u8]) -> Option<String> {
+/// Reads the label a slot had in this life as a name. `None`: none, another life's, or damaged.
+pub(super) fn read_name(words: &[AtomicWord], life: Life) -> Option<Name> {
+    let (text, is_truncated) = read_text(words, life)?;
+    Name::from_text(&text, is_truncated)
+}
+
+/// Takes the next piece off a text.
+pub(super) fn next_piece<'t>(rest: &mut &'t [u8]) -> Option<&'t [u8]> {
     let (&length, after) = rest.split_first()?;
     let (piece, after) = after.split_at_checked(usize::from(length))?;
     *rest = after;
-    Some(String::from_utf8_lossy(piece).into_owned())
+    Some(piece)
 }
 
 impl Label {
@@ -223,6 +274,46 @@ mod tests {
         write(&words, life(), b"edge", [("path", "/a/b/c")].into_iter());
         words[2].store(7, Ordering::Relaxed);
         assert_eq!(read(&words, life()), None);
+    }
+
+    #[test]
+    fn what_a_peer_says_is_a_label_until_there_is_one_of_this_host() {
+        let (peers, own) = (words(9), [("path", "v".repeat(50))]);
+        let whole = Name::of(b"edge", &[Entry::new("path", &own[0].1)]);
+        let said = whole.clone().cut(56);
+        write_name(&peers, life(), &said, false);
+        let label = read(&peers, life()).unwrap();
+        assert_eq!(label.entries, [("path".to_owned(), "v".repeat(45))]);
+        assert!(label.truncated && !is_of(&peers, life()));
+        assert_eq!(read_name(&peers, life()), Some(said));
+        assert_eq!(read_name(&peers, life().next()), None);
+        write(
+            &peers,
+            life(),
+            b"edge",
+            own.iter().map(|(key, value)| (key, value)),
+        );
+        assert_eq!(read_name(&peers, life()), Some(whole.clone()));
+        assert!(is_of(&peers, life()));
+
+        let proven = words(9);
+        write_name(&proven, life(), &whole, true);
+        assert!(is_of(&proven, life()));
+        // As this host would have written it.
+        let words = words(9);
+        write(
+            &words,
+            life(),
+            b"edge",
+            own.iter().map(|(key, value)| (key, value)),
+        );
+        let stored = |words: &[AtomicWord]| -> Vec<u64> {
+            words
+                .iter()
+                .map(|word| word.load(Ordering::Relaxed))
+                .collect()
+        };
+        assert_eq!(stored(&proven), stored(&words));
     }
 
     proptest! {

@@ -13,6 +13,7 @@ mod labels;
 pub mod layout;
 mod lock;
 mod mapping;
+mod name;
 mod owner;
 mod place;
 mod rules_area;
@@ -32,6 +33,7 @@ pub use labels::Label;
 use layout::{Header, LAYOUT_VERSION, Layout, MAGIC, READY, Shape};
 pub use lock::RegionLock;
 use mapping::Mapping;
+pub use name::Name;
 pub use owner::{Opened, OwnedRegion, Published};
 pub use place::{MadeDirectory, Risk, User, is_own_socket};
 pub use rules_area::RulesRoom;
@@ -225,7 +227,8 @@ impl Region {
                     {
                         dirty.mark(slot.index);
                     }
-                    // Peers do not say what a key reads like: the first hit here does.
+                    // Of a key that came from peers it may not be known what it reads like: the first hit here
+                    // says so.
                     if counted.before == 0 && !self.is_labelled(slot) {
                         self.write_label(slot.index, slot.life, label());
                     }
@@ -395,7 +398,7 @@ impl Region {
         Dirty::new(slots, summary)
     }
 
-    /// Whether a slot has a readable key already, for this life.
+    /// Whether a slot is known to have the right readable key already, for this life.
     #[inline]
     fn is_labelled(&self, slot: Place) -> bool {
         labels::is_of(self.label_words(slot.index), slot.life)

@@ -67,10 +67,13 @@ pub struct Counter {
     pub local: u64,
     /// What peers reported for it, less what resets forgave: negative where that were hits of this host.
     pub remote: i64,
-    /// The domain and entries; `None` when the label is lost or the key came from a peer.
+    /// The domain and entries; `None` when the label is lost, or the key came from a peer that has not said it.
     pub label: Option<Label>,
-    /// Statistics index of the rule that decided last; `None` when the request brought its own limit.
+    /// Statistics index of the rule that decided last; `None` when the request brought its own limit, and when
+    /// only peers have asked.
     pub rule_stats_index: Option<u32>,
+    /// Whether only peers have asked for it.
+    pub is_of_peers: bool,
     /// When it was last counted here, Unix seconds.
     pub last_use_s: u32,
 }
@@ -326,6 +329,7 @@ impl RegionView {
                 remote,
                 label: labels::read(self.label_words(index), reading.place.life),
                 rule_stats_index: reading.rule_stats_index(),
+                is_of_peers: reading.is_of_peers,
                 last_use_s: reading.last_use_s,
             })
         })
@@ -346,8 +350,8 @@ impl RegionView {
         (slots.start..end).filter_map(move |slot| Some((slot, table?.read(slot)?)))
     }
 
-    /// What the key of a slot reads as in this life of the slot; `None` when that is lost or the key came
-    /// from a peer.
+    /// What the key of a slot reads as in this life of the slot; `None` when that is lost, or the key came
+    /// from a peer that has not said it.
     pub fn label(&self, slot: usize, life: Life) -> Option<Label> {
         labels::read(self.label_words(slot), life)
     }

@@ -122,6 +122,8 @@ pub struct SlotReading {
     pub remote: [Remote; 2],
     /// Statistics index of the rule that decided last.
     pub rule: u32,
+    /// Whether only peers have asked for the key.
+    pub is_of_peers: bool,
     /// When the slot was last counted in, Unix seconds.
     pub last_use_s: u32,
 }
@@ -284,6 +286,7 @@ impl<'r, W: Word, const BUCKET: usize> Table<'r, W, BUCKET> {
             previous,
             remote,
             rule: usage.source.stats_index(),
+            is_of_peers: usage.source == Source::PEERS,
             last_use_s: usage.last_use_s,
         })
     }

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
+use hivemind_shared::descriptor::Entry as Part;
 use hivemind_shared::fingerprint::Fingerprint;
-use hivemind_shared::region::{Forgiven, Note};
+use hivemind_shared::region::{Forgiven, Name, Note};
 use hivemind_shared::table::words::{Control, Count, Remote};
 use hivemind_shared::table::{Beside, CountError, Key, Place, SlotReading};
 use hivemind_shared::window::{Period, Unit, Window};
@@ -70,10 +71,18 @@ pub(super) struct Fake {
     dirty: BTreeSet<(u32, Fingerprint)>,
     /// By key and window.
     pub(super) forgiven: HashMap<(Key, u32), u32>,
+    /// What slots are labelled with.
+    pub(super) names: BTreeMap<(u32, Fingerprint), Name>,
     /// By rule.
     pub(super) limits: Vec<u32>,
     /// Those of rules that are longer than one unit.
     pub(super) periods: Vec<Period>,
+}
+
+/// What a key reads as.
+pub(super) fn name(key: &Key) -> Name {
+    let value = key.fingerprint.to_string();
+    Name::of(b"edge", &[Part::new("key", &value)])
 }
 
 impl Fake {
@@ -90,6 +99,7 @@ impl Fake {
         }
         slot.local.1 += hits;
         self.dirty.insert(place);
+        self.names.insert(place, name(key));
     }
 
     fn remote_place(&mut self, key: &Key, window: Window) -> &mut (u32, i64) {
@@ -102,6 +112,11 @@ impl Fake {
         let slot = self.slots.get(&Self::place(key));
         let there = slot.map_or((0, 0), |slot| slot.remote[window as usize & 1]);
         if there.0 == window { there.1 } else { 0 }
+    }
+
+    /// What a key's slot is labelled with.
+    pub(super) fn label(&self, key: &Key) -> Option<&Name> {
+        self.names.get(&Self::place(key))
     }
 
     /// What counts in a window, everywhere.
@@ -127,6 +142,7 @@ impl Fake {
                 .remote
                 .map(|(window, hits)| Remote::Hits { window, hits }),
             rule: slot.rule,
+            is_of_peers: false,
             last_use_s: 0,
         });
     }
@@ -173,6 +189,21 @@ impl Counters for Fake {
         let note = self.forgiven.entry((*key, window.number())).or_default();
         *note = beside.forgiven.max(*note);
         Ok(())
+    }
+
+    fn name(&self, key: &Key) -> Option<Name> {
+        self.names.get(&Self::place(key)).cloned()
+    }
+
+    fn lacks_name(&self, key: &Key) -> bool {
+        let place = Self::place(key);
+        self.slots.contains_key(&place) && !self.names.contains_key(&place)
+    }
+
+    fn put_name(&mut self, key: &Key, said: &Name) {
+        if self.lacks_name(key) && (said.is_truncated() || *said == name(key)) {
+            self.names.insert(Self::place(key), said.clone());
+        }
     }
 
     fn forgiven(&self) -> Vec<Note> {

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hivemind_shared::descriptor::text::{entry, key};
-use hivemind_shared::region::RegionView;
+use hivemind_shared::region::{PublishError, RegionOptions, RegionView, check_rules_fit};
 use hivemind_shared::rules::files::{self, Contents};
 use hivemind_shared::rules::source::{self, Options as ParseOptions};
 use hivemind_shared::rules::{Algorithm, NodeId, Origin, Rule, RuleSet};
 use hivemind_shared::yaml::{Problems, escaped, printable};
 
 use crate::failure::Failure;
+use crate::output::note;
 use crate::text;
 
 /// How the files of one path are read. A command that writes rules into a pipe has its time.
@@ -132,6 +133,24 @@ impl FromFiles {
         let setting =
             "answers carry 'metadata' only with `rate_limiting.response_dynamic_metadata: true`";
         Some((&rule.origin, setting))
+    }
+}
+
+impl FromFiles {
+    /// Says what rules take of a region, where its default has no room for them.
+    pub(crate) fn show_needed_room(&self) {
+        let default = RegionOptions::default().rules_bytes;
+        if let Err(PublishError::TooLarge {
+            bytes,
+            needed_bytes,
+            ..
+        }) = check_rules_fit(&self.book.rules, default)
+        {
+            note(format_args!(
+                "compiled, the rules take {bytes} bytes: meshd needs `region.rules_bytes: {needed_bytes}` or more (it \
+                 has {default} by default)"
+            ));
+        }
     }
 }
 

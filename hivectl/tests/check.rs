@@ -353,3 +353,39 @@ fn what_was_meant_is_guessed() {
         "{finished:?}"
     );
 }
+
+#[test]
+fn rules_that_need_more_room_than_a_region_has_by_default_are_good_and_it_is_said() {
+    let place = Place::new();
+    let rule = |n| {
+        format!(
+            "  - {{key: user, value: \"{n:0100}\", rate_limit: {{unit: hour, requests_per_unit: 1}}}}\n"
+        )
+    };
+    let rules = |count| -> String { (0..count).map(rule).collect() };
+    let few = place.write(
+        "few.yaml",
+        format!("domain: edge\ndescriptors:\n{}", rules(10)),
+    );
+    let finished = check(&[few]);
+    assert!(!finished.stderr.contains("rules_bytes"), "{finished:?}");
+
+    let many = place.write(
+        "many.yaml",
+        format!("domain: edge\ndescriptors:\n{}", rules(10_000)),
+    );
+    let finished = check(&[many]);
+    assert_eq!(finished.status, Some(0), "{finished:?}");
+    let said = "hivectl: compiled, the rules take ";
+    assert!(finished.stderr.contains(said), "{finished:?}");
+    assert!(
+        finished
+            .stderr
+            .contains("meshd needs `region.rules_bytes: "),
+        "{finished:?}"
+    );
+    assert!(
+        finished.stdout.ends_with("1 domain, 10000 rules\n"),
+        "{finished:?}"
+    );
+}

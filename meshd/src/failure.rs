@@ -7,6 +7,7 @@ use hivemind_shared::region::OwnError;
 use hivemind_shared::yaml::Problems;
 
 use crate::handover::predecessor::TakeoverError;
+use crate::healthcheck::HealthcheckError;
 use crate::ports_file::PortsFileError;
 use crate::region_owner::OpenError;
 use crate::server::listen::ListenError;
@@ -33,6 +34,9 @@ pub enum Failure {
     /// The ports file: status 73.
     #[error("meshd: {0}")]
     PortsFile(#[from] PortsFileError),
+    /// `meshd healthcheck`: status 1 when meshd is not ready, 69 when it does not answer, 64 for arguments.
+    #[error("meshd: {0}")]
+    Healthcheck(#[from] HealthcheckError),
     /// Threads, signals or file descriptors: status 71.
     #[error("meshd: the operating system refused {what}: {source}")]
     System {
@@ -53,6 +57,7 @@ impl Failure {
     pub fn exit_code(&self) -> ExitCode {
         let status = match self {
             Self::Config(_) => 64,
+            Self::Healthcheck(error) => error.status(),
             Self::Rules(_) | Self::Region(OpenError::Publish(_)) => 65,
             Self::Region(OpenError::Own(OwnError::Owned { .. })) | Self::Takeover(_) => 69,
             Self::Listen(_) | Self::System { .. } => 71,

@@ -8,12 +8,15 @@
 #![forbid(unsafe_code)]
 
 pub mod background;
+mod check;
 pub mod cli;
 pub mod config;
 pub mod daemon;
 mod descriptors;
+mod directory;
 pub mod failure;
 pub mod handover;
+pub mod healthcheck;
 pub mod mesh;
 pub mod panics;
 pub mod ports_file;
@@ -36,7 +39,6 @@ use std::process::ExitCode;
 
 use self::cli::Action;
 use self::failure::Failure;
-use self::rules_source::FirstRules;
 
 /// Runs meshd with these arguments, the program's name first, and this environment.
 pub fn run(
@@ -57,50 +59,31 @@ pub fn run(
     };
     match act(invocation) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let _ = writeln!(std::io::stderr().lock(), "{failure}");
-            failure.exit_code()
+        Err(failures) => {
+            for failure in &failures {
+                let _ = writeln!(std::io::stderr().lock(), "{failure}");
+            }
+            failures
+                .first()
+                .map_or(ExitCode::FAILURE, Failure::exit_code)
         }
     }
 }
 
-fn act(invocation: cli::Invocation) -> Result<(), Failure> {
-    let loaded = config::load(invocation.sources).map_err(Failure::Config)?;
-    match invocation.action {
-        Action::Run { ports_file } => daemon::run(&loaded, ports_file.as_deref()),
-        Action::Check => check(&loaded),
-        Action::PrintConfig => {
+fn act(invocation: cli::Invocation) -> Result<(), Vec<Failure>> {
+    let cli::Invocation { sources, action } = invocation;
+    if let Action::Healthcheck(healthcheck) = action {
+        return healthcheck.run(sources).map_err(|error| vec![error.into()]);
+    }
+    let loaded = config::load(sources).map_err(|problems| vec![Failure::Config(problems)])?;
+    match action {
+        Action::Run { ports_file } => {
+            daemon::run(&loaded, ports_file.as_deref()).map_err(|failure| vec![failure])
+        }
+        Action::Check { ports_file } => check::run(&loaded, ports_file.as_deref()),
+        Action::PrintConfig | Action::Healthcheck(_) => {
             let _ = write!(std::io::stdout().lock(), "{}", config::print(&loaded));
             Ok(())
         }
     }
-}
-
-/// Reads the keys, the TLS files and the rules as well, and says that all is well.
-fn check(loaded: &config::Loaded) -> Result<(), Failure> {
-    let keys = mesh::key_file::load(&loaded.config.mesh).map_err(Failure::Config)?;
-    let tls = server::tls::load(&loaded.config.server).map_err(Failure::Config)?;
-    let (rules, warnings) = rules_source::first(&loaded.config)?;
-    let key_warning = keys.and_then(|keys| keys.warning);
-    let mut out = std::io::stdout().lock();
-    let tls_warnings = tls.map(|tls| tls.warnings()).unwrap_or_default();
-    for warning in loaded
-        .warnings
-        .iter()
-        .chain(&key_warning)
-        .chain(&tls_warnings)
-    {
-        let _ = writeln!(out, "warning: {warning}");
-    }
-    let _ = write!(out, "{warnings}");
-    let _ = match rules {
-        FirstRules::Files(loaded) => {
-            let rules = loaded.rules.rules().len();
-            writeln!(out, "configuration ok, {rules} rules ok")
-        }
-        FirstRules::Server(server) => {
-            writeln!(out, "configuration ok, rules come from {server}")
-        }
-    };
-    Ok(())
 }

@@ -5,10 +5,12 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use rustix::rand::GetRandomFlags;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::directory;
 
 /// The ports meshd listens on, as the file has them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Ports {
     /// The Rate Limit Service.
     pub grpc: u16,
@@ -31,6 +33,18 @@ pub struct PortsFileError {
 }
 
 impl Ports {
+    /// Whether the file could be written, as far as that is known before.
+    ///
+    /// # Errors
+    ///
+    /// When the directory is missing or may not be written.
+    pub fn examine(path: &Path) -> Result<(), PortsFileError> {
+        directory::may_make(path).map_err(|source| PortsFileError {
+            path: path.to_owned(),
+            source,
+        })
+    }
+
     /// Writes the file in one step: whoever waits for it never sees half of it.
     ///
     /// # Errors

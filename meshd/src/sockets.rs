@@ -34,6 +34,7 @@ impl Sockets {
     /// [`ListenError`] names the key of the configuration that cannot be had.
     pub fn open(config: &Config, left: &mut Belongings) -> Result<Self, ListenError> {
         let server = &config.server;
+        let socket_mode = server.grpc_socket_mode;
         let admin = SocketAddr::new(config.admin.address, config.admin.port);
         let mut tcp = |role, key, address| match left.take_tcp(role, address) {
             Some(listener) => Ok(listener),
@@ -52,8 +53,8 @@ impl Sockets {
                 .grpc_socket
                 .as_deref()
                 .map(|path| match left.take_unix(Role::GrpcSocket, path) {
-                    Some(listener) => Ok(UnixSocket::of_shared(path, listener)),
-                    None => UnixSocket::bind(path),
+                    Some(listener) => UnixSocket::of_shared(path, socket_mode, listener),
+                    None => UnixSocket::bind(path, socket_mode),
                 })
                 .transpose()?,
             mesh: (config.mesh.mode() == MeshMode::On)
@@ -63,6 +64,33 @@ impl Sockets {
                 })
                 .transpose()?,
         })
+    }
+
+    /// What [`Self::open`] would say, with everything left as it is. Where another meshd `hands_over`, what is in use is
+    /// taken for its own, which a start is given.
+    pub fn examine(config: &Config, hands_over: bool) -> Vec<ListenError> {
+        let server = &config.server;
+        let admin = SocketAddr::new(config.admin.address, config.admin.port);
+        let tcp = [
+            ("server.grpc_port", Some(server.grpc_bind())),
+            ("server.http_port", Some(server.http_bind())),
+            ("admin.port", Some(admin)),
+            ("metrics.bind", config.metrics.bind),
+        ];
+        let tcp = tcp
+            .into_iter()
+            .filter_map(|(key, address)| listen::examine_tcp(key, address?).err());
+        let unix = server
+            .grpc_socket
+            .iter()
+            .filter_map(|path| UnixSocket::examine(path).err());
+        let mesh = (config.mesh.mode() == MeshMode::On)
+            .then(|| MeshSocket::examine(&config.mesh).err())
+            .flatten();
+        let failures = tcp.chain(unix).chain(mesh);
+        failures
+            .filter(|failure| !(hands_over && failure.is_in_use()))
+            .collect()
     }
 
     /// Second handles on all of them, for the next meshd.

@@ -148,8 +148,10 @@ fn names_that_were_made_to_lead_here_are_refused() {
         let head = format!("{head}\r\norigin: http://{host}");
         assert!([403, 421].contains(&call(&meshd, &head).0), "{host}");
         // Load balancers ask under whatever name; it says and does nothing.
-        let (status, _) = get(meshd.ports.http, "/healthcheck", &format!("host: {host}"));
-        assert_eq!(status, 200, "{host}");
+        for path in ["/healthcheck", "/live"] {
+            let (status, _) = get(meshd.ports.http, path, &format!("host: {host}"));
+            assert_eq!(status, 200, "{host} {path}");
+        }
     }
     let two = "host: 127.0.0.1\r\nhost: evil.example";
     assert_ne!(get(meshd.ports.admin, "/rules", two).0, 200);

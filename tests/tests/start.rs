@@ -89,6 +89,14 @@ async fn a_second_meshd_that_may_not_wait_says_so_and_leaves() -> anyhow::Result
 fn the_files_in_the_repository_are_good() -> anyhow::Result<()> {
     let output = Command::new(&tools()?.binaries.meshd)
         .args(["--config", "config/hivemind.yaml", "--check"])
+        // A check looks at the ports and the region of this host as well.
+        .args([
+            "--server-grpc-port=0",
+            "--server-http-port=0",
+            "--admin-port=0",
+        ])
+        .arg("--region-path")
+        .arg(Path::new(env!("CARGO_TARGET_TMPDIR")).join("region"))
         .current_dir(xtask::workspace::root())
         .output()?;
     assert!(output.status.success(), "{output:?}");

@@ -45,6 +45,9 @@ enum Format {
 /// The exit status of rules that were read, good or bad.
 pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<ExitCode, Failure> {
     let read = rules::read(&options.paths, &options.merge);
+    if let Ok(read) = &read {
+        read.show_needed_room();
+    }
     match options.format {
         Format::Text => {
             let read = read?;

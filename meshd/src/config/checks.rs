@@ -4,10 +4,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Config, Mesh, MeshMode, RateLimiting, RulesSource, Server};
+use hivemind_shared::region::layout::{MAX_KEYS_MAX, RULES_BYTES_RANGE};
 
-/// Largest `region.max_keys`: what a region can address.
-const MAX_KEYS_MAX: u32 = 1 << 26;
+use super::{Config, Mesh, MeshMode, RateLimiting, RulesSource, Server};
 
 /// Largest `metrics.max_series`: more than a scraper takes.
 const SERIES_MAX: u64 = 1_000_000;
@@ -24,6 +23,9 @@ const RULES_GRACE_RANGE: RangeInclusive<Duration> =
 
 /// Longest time span of a gRPC connection's life: a year.
 const CONNECTION_SPAN_MAX: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// Longest `server.shutdown_delay`: whoever is told to stop is killed long before.
+const SHUTDOWN_DELAY_MAX: Duration = Duration::from_secs(3_600);
 
 /// Most connections of a port: the kernel has no more descriptors for a process.
 const CONNECTIONS_MAX: u32 = 1 << 20;
@@ -49,12 +51,12 @@ pub(super) fn contradictions(config: &Config) -> Vec<(&'static str, String)> {
         found.push(("region.max_keys", format!("at most {MAX_KEYS_MAX}")));
     }
     let region_sizes = hivemind_shared::region::RegionOptions::from(region);
-    if !(4_096..=1 << 30).contains(&region_sizes.rules_bytes)
+    if !RULES_BYTES_RANGE.contains(&region_sizes.rules_bytes)
         || !region_sizes.rules_bytes.is_multiple_of(4_096)
     {
         found.push((
             "region.rules_bytes",
-            "a multiple of 4096, from 4096 to 1073741824".to_owned(),
+            "a multiple of 4096, from 4096 to 67108864".to_owned(),
         ));
     }
     if !(64..=1_024).contains(&region_sizes.label_bytes)
@@ -215,7 +217,7 @@ fn of_tls(server: &Server) -> Vec<(&'static str, String)> {
     found.into_iter().flatten().collect()
 }
 
-/// What is out of range for gRPC connections.
+/// What is out of range for connections and their end.
 fn of_connections(server: &Server) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     for (span, key) in [
@@ -247,6 +249,9 @@ fn of_connections(server: &Server) -> Vec<(&'static str, String)> {
         if !waits.contains(&wait) {
             found.push((key, "100ms to 1h".to_owned()));
         }
+    }
+    if server.shutdown_delay > SHUTDOWN_DELAY_MAX {
+        found.push(("server.shutdown_delay", "at most 1h".to_owned()));
     }
     for (connections, key) in [
         (server.max_connections, "server.max_connections"),

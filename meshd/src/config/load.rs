@@ -57,6 +57,15 @@ struct Assignment {
 ///
 /// Every problem there is, with file, line and column where it has them. Nothing else was touched.
 pub fn load(sources: Sources) -> Result<Loaded, Problems> {
+    let (loaded, problems) = load_what_is_right(sources);
+    if problems.has_errors() {
+        return Err(problems);
+    }
+    Ok(loaded)
+}
+
+/// The configuration without the settings that are wrong, and every problem there is.
+pub fn load_what_is_right(sources: Sources) -> (Loaded, Problems) {
     let mut problems = Problems::default();
     let mut warnings = Vec::new();
 
@@ -156,16 +165,14 @@ pub fn load(sources: Sources) -> Result<Loaded, Problems> {
         problems.push(problem_at(&place, format!("{path}: {message}")));
     }
 
-    if problems.has_errors() {
-        return Err(problems);
-    }
     let origins = places.into_iter().map(|(origin, _)| origin).collect();
-    Ok(Loaded {
+    let loaded = Loaded {
         config,
         origins,
         warnings,
         log_filter,
-    })
+    };
+    (loaded, problems)
 }
 
 /// The name of this host, as the kernel has it.

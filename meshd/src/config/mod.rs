@@ -4,6 +4,7 @@
 //! Every key exists once, in [`schema`]; the layers, the printed configuration and the flags all
 //! come from there.
 
+mod address;
 mod checks;
 mod environment;
 mod file;
@@ -33,13 +34,14 @@ use hivemind_shared::rules::{Modes, NearLimitRatio};
 
 pub use self::host_pattern::HostPattern;
 pub use self::host_port::HostPort;
-pub use self::load::{Loaded, Sources, load};
+pub use self::load::{Loaded, Sources, load, load_what_is_right};
 pub use self::log_filter::LogFilter;
 pub use self::mesh::{Mesh, MeshMode};
 pub use self::origin::Origin;
 pub use self::pairs::{Headers, Pairs};
 pub use self::peer::Peer;
 pub use self::print::print;
+pub use self::setting::duration;
 pub use self::types::{FileMode, LogFormat, LogLevel, MeshPreset, Ratio, RulesSource};
 pub use self::xds::Xds;
 
@@ -114,6 +116,8 @@ pub struct Server {
     pub grpc_port: u16,
     /// Unix socket with the same service; none by default.
     pub grpc_socket: Option<PathBuf>,
+    /// Who may connect to it.
+    pub grpc_socket_mode: FileMode,
     /// The certificate of the gRPC port, with those that lead to its authority, in PEM; with it, the
     /// port speaks TLS and nothing else.
     pub tls_cert_file: Option<PathBuf>,
@@ -156,6 +160,8 @@ pub struct Server {
     pub allowed_hosts: Vec<HostPattern>,
     /// Threads that serve gRPC; 0 is one a core.
     pub workers: u16,
+    /// How long meshd says that it is not ready, and serves as ever, before it stops.
+    pub shutdown_delay: Duration,
     /// How long calls in flight may take to finish when meshd stops.
     pub drain_timeout: Duration,
 }
@@ -280,6 +286,7 @@ impl Config {
                 http_address: None,
                 grpc_port: 8081,
                 grpc_socket: None,
+                grpc_socket_mode: FileMode::OWNER_ONLY,
                 tls_cert_file: None,
                 tls_key_file: None,
                 tls_client_ca_file: None,
@@ -299,6 +306,7 @@ impl Config {
                 http_port: 8080,
                 allowed_hosts: Vec::new(),
                 workers: 0,
+                shutdown_delay: Duration::ZERO,
                 drain_timeout: Duration::from_secs(10),
             },
             admin: Admin {

@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 83] = [
+pub static KEYS: [Key; 85] = [
     key!(
         node.name,
         "NAME",
@@ -101,6 +101,11 @@ pub static KEYS: [Key; 83] = [
         server.grpc_socket,
         "PATH",
         "Unix socket with the same service"
+    ),
+    key!(
+        server.grpc_socket_mode,
+        "MODE",
+        "Who may connect to that socket, in octal"
     ),
     key!(
         server.tls_cert_file,
@@ -197,6 +202,11 @@ pub static KEYS: [Key; 83] = [
         server.workers,
         "NUMBER",
         "Threads that serve gRPC; 0 is one a core"
+    ),
+    key!(
+        server.shutdown_delay,
+        "DURATION",
+        "Time at a stop in which meshd says it is not ready and serves as ever"
     ),
     key!(
         server.drain_timeout,

@@ -1,6 +1,5 @@
 //! The types of settings: how each is read from text, and how it is shown.
 
-use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -85,13 +84,6 @@ parsed_text!(u64, "a whole number");
 text_setting!(u64, |number| number.to_string());
 parsed_text!(NonZeroU32, "a number from 1 to 4294967295");
 text_setting!(NonZeroU32, |number| number.to_string());
-parsed_text!(IpAddr, "an IP address such as 127.0.0.1 or ::1");
-text_setting!(IpAddr, |address| quoted(&address.to_string()));
-parsed_text!(
-    SocketAddr,
-    "an address and port such as 192.0.2.1:7946 or [::1]:7946"
-);
-text_setting!(SocketAddr, |address| quoted(&address.to_string()));
 text_setting!(bool, |flag| flag.to_string());
 text_setting!(String, |text| quoted(text));
 text_setting!(PathBuf, |path| quoted(&path.to_string_lossy()));
@@ -157,6 +149,11 @@ impl FromText for Duration {
             _ => None,
         }
     }
+}
+
+/// A duration as settings write it, `500ms` or `2s`.
+pub fn duration(text: &str) -> Option<Duration> {
+    Duration::from_text(text)
 }
 
 /// A duration in the largest unit that shows all of it.

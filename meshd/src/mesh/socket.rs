@@ -43,6 +43,19 @@ impl MeshSocket {
         Self::open(Ok(socket), config)
     }
 
+    /// Whether [`Self::bind`] could bind. The port is free again at once.
+    ///
+    /// # Errors
+    ///
+    /// As it would be.
+    pub fn examine(config: &config::Mesh) -> Result<(), ListenError> {
+        let address = config.bind;
+        match UdpSocket::bind(address) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(ListenError::Udp { address, source }),
+        }
+    }
+
     fn open(socket: io::Result<UdpSocket>, config: &config::Mesh) -> Result<Self, ListenError> {
         let opened = socket.and_then(|socket| {
             socket.set_nonblocking(true)?;

@@ -154,7 +154,7 @@ impl Connection {
         let served = match stream {
             Stream::Tcp(stream) => match tokio::net::TcpStream::from_std(stream) {
                 Ok(stream) => match &settings.tls {
-                    None => serve_io(stream, member, services, settings, stop).await,
+                    None => serve_io(stream, peer, member, services, settings, stop).await,
                     Some(tls) => {
                         // It has times of its own.
                         member.has_head();
@@ -165,18 +165,22 @@ impl Connection {
                         };
                         let Some(stream) = stream else { return };
                         member.owes_head();
-                        serve_io(stream, member, services, settings, stop).await
+                        serve_io(stream, peer, member, services, settings, stop).await
                     }
                 },
                 Err(error) => return debug!(%error, "connection lost before it was served"),
             },
             Stream::Unix(stream) => match tokio::net::UnixStream::from_std(stream) {
-                Ok(stream) => serve_io(stream, member, services, settings, stop).await,
+                Ok(stream) => serve_io(stream, peer, member, services, settings, stop).await,
                 Err(error) => return debug!(%error, "connection lost before it was served"),
             },
         };
         if let Err(error) = served {
-            note_end(&error, peer, worker.counts().http2());
+            if member.speaks_other_protocol() {
+                debug!(?peer, %error, "connection ended");
+            } else {
+                note_end(&error, peer, worker.counts().http2());
+            }
         }
         drop((open, place));
     }
@@ -200,6 +204,7 @@ fn note_end(error: &hyper::Error, peer: Option<SocketAddr>, counts: &Http2Counts
 /// Speaks HTTP/2 over `io`.
 async fn serve_io<I>(
     io: I,
+    peer: Option<SocketAddr>,
     member: &Arc<Member>,
     services: Services,
     settings: &ConnectionSettings,
@@ -229,7 +234,7 @@ where
         let (services, caller) = (services.clone(), Arc::clone(&caller));
         async move { Ok::<_, Infallible>(services.call(request, &caller).await) }
     });
-    let io = Watched::new(io, Arc::clone(member), Protocol::Http2);
+    let io = Watched::new(io, Arc::clone(member), Protocol::Http2, peer);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let age_max = settings.age_max.map(|age| jittered(age, random_u32()));
     let grace = tokio::select! {
@@ -245,6 +250,7 @@ where
         },
     };
     // GOAWAY: calls in flight finish, the next ones go to another connection.
+    member.leave();
     connection.as_mut().graceful_shutdown();
     tokio::select! {
         biased;

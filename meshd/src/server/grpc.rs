@@ -21,6 +21,7 @@ use tonic_prost::{ProstDecoder, ProstEncoder};
 
 use super::calls::Outcome;
 use super::connections::body::{AnswerBody, RequestBody, Span};
+use super::connections::until_leaving::UntilLeaving;
 use super::connections::{Held, Member};
 use super::rate_limit::RateLimit;
 use super::reflection::Reflection;
@@ -122,23 +123,29 @@ impl Services {
             held.become_answer();
             response.map(|body| AnswerBody::new(body, held))
         } else {
-            let request = request.map(|body| RequestBody::new(body, member, Span::EachPart));
             // On the heap: the future of the call that is made all the time stays small.
-            let response = Box::pin(self.others(request)).await;
+            let response = Box::pin(self.others(request, member)).await;
             member.used();
             response.map(|body| AnswerBody::new(body, held))
         }
     }
 
-    async fn others(&self, request: http::Request<RequestBody>) -> http::Response<Body> {
+    async fn others(
+        &self,
+        request: http::Request<Incoming>,
+        member: &Arc<Member>,
+    ) -> http::Response<Body> {
         let Others { health, reflection } = &*self.others;
         let path = request.uri().path();
         if let Some(server) = reflection.as_ref().and_then(|servers| servers.at(path)) {
-            return server(request).await;
+            return server(request.map(|body| RequestBody::new(body, member, Span::EachPart)))
+                .await;
         }
+        let request = request.map(|body| RequestBody::new(body, member, Span::Call));
         // Answers UNIMPLEMENTED to any path that is not its own.
         let Ok(response) = health.clone().call(request).await;
-        response
+        // A watch has no end of its own.
+        response.map(|body| Body::new(UntilLeaving::new(body, member)))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! * any method `/healthcheck` `OK`, or status 500: for load balancers
 //! * `GET /ready` status 200 or 503, and how each component is
+//! * any method `/live` `OK`: meshd runs and answers
 //! * `GET /metrics` numbers for Prometheus
 //! * any method `/json` one call of the Rate Limit Service as JSON
 
@@ -25,6 +26,7 @@ pub fn router(health: Health, rate_limit: RateLimit, metrics: Metrics) -> Router
         .with_state(rate_limit);
     Router::new()
         .route("/healthcheck", any(healthcheck))
+        .route("/live", any(|| async { "OK" }))
         .route("/ready", get(ready))
         .with_state(health)
         .merge(calls)

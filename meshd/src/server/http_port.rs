@@ -99,7 +99,7 @@ impl Connection {
             let (router, member, left) = (router.clone(), Arc::clone(member), left.clone());
             async move { Ok::<_, Infallible>(answer(router, request, caller, &member, &left).await) }
         });
-        let io = Watched::new(stream, Arc::clone(member), Protocol::Http1);
+        let io = Watched::new(stream, Arc::clone(member), Protocol::Http1, Some(caller.0));
         let mut connection = pin!(
             http1::Builder::new()
                 .timer(TokioTimer::new())

@@ -1,14 +1,21 @@
 //! Opening the sockets meshd listens on.
 
+use std::fs::Permissions;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::net::sockopt;
-
 use hivemind_shared::region::is_own_socket;
+use rustix::fs::{FileType, Mode, OFlags, fstat, open};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
+use rustix::process::{geteuid, umask};
+
+use crate::config::FileMode;
+use crate::directory;
 
 /// A socket could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +55,42 @@ pub enum ListenError {
         /// The path that was asked for.
         path: PathBuf,
     },
+}
+
+impl ListenError {
+    /// Whether another process has it.
+    pub fn is_in_use(&self) -> bool {
+        match self {
+            Self::Tcp { source, .. } | Self::Udp { source, .. } => {
+                source.kind() == io::ErrorKind::AddrInUse
+            }
+            Self::Unix { .. } => false,
+            Self::UnixTaken { .. } => true,
+        }
+    }
+}
+
+/// Whether [`tcp`] could listen. Nobody can connect meanwhile, and a start is not in the way.
+///
+/// # Errors
+///
+/// As it would be.
+pub fn examine_tcp(key: &'static str, address: SocketAddr) -> Result<(), ListenError> {
+    let family = match address {
+        SocketAddr::V4(_) => AddressFamily::INET,
+        SocketAddr::V6(_) => AddressFamily::INET6,
+    };
+    let bound = || -> rustix::io::Result<()> {
+        let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        // As the standard library does. Two that do so are in each other's way once one of them listens.
+        sockopt::set_socket_reuseaddr(&socket, true)?;
+        bind(&socket, &address)
+    };
+    bound().map_err(|error| ListenError::Tcp {
+        address,
+        key,
+        source: error.into(),
+    })
 }
 
 /// Listens on a TCP port, also one that connections of a previous run still linger on.
@@ -152,18 +195,18 @@ pub struct UnixSocket {
 }
 
 impl UnixSocket {
-    /// Listens on `path`, and takes over a socket file whose process is gone.
+    /// Listens on `path`, for those whom `mode` lets in, and takes over a socket file whose process is gone.
     ///
     /// # Errors
     ///
     /// When another process listens there, something else than a socket is in the way, or the
     /// directory is missing or may not be written.
-    pub fn bind(path: &Path) -> Result<Self, ListenError> {
+    pub fn bind(path: &Path, mode: FileMode) -> Result<Self, ListenError> {
         let error = |source| ListenError::Unix {
             path: path.to_owned(),
             source,
         };
-        let listener = match UnixListener::bind(path) {
+        let listener = match bind_with(path, mode) {
             Err(in_use) if in_use.kind() == io::ErrorKind::AddrInUse => {
                 match UnixStream::connect(path) {
                     Ok(_) => {
@@ -175,7 +218,7 @@ impl UnixSocket {
                     Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
                         is_own_socket(path).map_err(error)?;
                         std::fs::remove_file(path).map_err(error)?;
-                        UnixListener::bind(path).map_err(error)?
+                        bind_with(path, mode).map_err(error)?
                     }
                     // Not a socket at all, or not ours to try: leave it alone.
                     Err(_) => return Err(error(in_use)),
@@ -190,13 +233,83 @@ impl UnixSocket {
         })
     }
 
+    /// Whether [`Self::bind`] could listen on `path`.
+    ///
+    /// # Errors
+    ///
+    /// As it would be.
+    pub fn examine(path: &Path) -> Result<(), ListenError> {
+        let error = |source| ListenError::Unix {
+            path: path.to_owned(),
+            source,
+        };
+        std::os::unix::net::SocketAddr::from_pathname(path).map_err(error)?;
+        if std::fs::symlink_metadata(path).is_ok() {
+            match UnixStream::connect(path) {
+                Ok(_) => {
+                    return Err(ListenError::UnixTaken {
+                        path: path.to_owned(),
+                    });
+                }
+                Err(refused) if refused.kind() == io::ErrorKind::ConnectionRefused => {
+                    is_own_socket(path).map_err(error)?;
+                }
+                Err(_) => return Err(error(io::ErrorKind::AddrInUse.into())),
+            }
+        }
+        directory::may_make(path).map_err(error)
+    }
+
     /// The socket on `path` that another process listens on as well; its file stays when this one ends.
-    pub fn of_shared(path: &Path, listener: UnixListener) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// When the file is of another mode, and this one cannot be set.
+    pub fn of_shared(
+        path: &Path,
+        mode: FileMode,
+        listener: UnixListener,
+    ) -> Result<Self, ListenError> {
+        set_mode(path, mode).map_err(|source| ListenError::Unix {
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
             file: SocketFile::theirs(path.to_owned()),
             listener,
-        }
+        })
     }
+}
+
+/// Listens on a new socket file that is of this mode from the beginning, whatever the umask of this process.
+fn bind_with(path: &Path, mode: FileMode) -> io::Result<UnixListener> {
+    let without = Mode::from_bits_truncate(0o777 & !mode.bits());
+    let before = umask(without);
+    let bound = UnixListener::bind(path);
+    umask(before);
+    bound
+}
+
+/// Sets the mode of a socket file of this user, if it is another one.
+fn set_mode(path: &Path, mode: FileMode) -> io::Result<()> {
+    if !is_own_socket(path)? {
+        // It was removed: nobody connects there any more, and the next start makes it again.
+        return Ok(());
+    }
+    // The file itself, whatever takes its place at the path meanwhile.
+    let file = open(
+        path,
+        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let found = fstat(&file)?;
+    let is_own_socket = FileType::from_raw_mode(found.st_mode) == FileType::Socket
+        && found.st_uid == geteuid().as_raw();
+    if is_own_socket && found.st_mode & 0o777 != mode.bits() {
+        let itself = format!("/proc/self/fd/{}", file.as_raw_fd());
+        std::fs::set_permissions(itself, Permissions::from_mode(mode.bits()))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -217,8 +330,9 @@ mod tests {
         // A listener that is dropped leaves its file behind, as a killed process does.
         drop(UnixListener::bind(&path).unwrap());
 
-        let socket = UnixSocket::bind(&path).expect("a dead socket is taken over");
-        let taken = UnixSocket::bind(&path);
+        let socket =
+            UnixSocket::bind(&path, FileMode::OWNER_ONLY).expect("a dead socket is taken over");
+        let taken = UnixSocket::bind(&path, FileMode::OWNER_ONLY);
         assert!(
             matches!(taken, Err(ListenError::UnixTaken { .. })),
             "{taken:?}"
@@ -232,9 +346,10 @@ mod tests {
     fn the_file_of_a_shared_socket_is_removed_by_whoever_has_it_last() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("rls.sock");
-        let mut first = UnixSocket::bind(&path).unwrap();
+        let mut first = UnixSocket::bind(&path, FileMode::OWNER_ONLY).unwrap();
         let share = |socket: &UnixSocket| {
-            UnixSocket::of_shared(&path, socket.listener.try_clone().unwrap())
+            let listener = socket.listener.try_clone().unwrap();
+            UnixSocket::of_shared(&path, FileMode::OWNER_ONLY, listener).unwrap()
         };
         drop(share(&first));
         assert!(path.exists(), "it is the first one's");
@@ -253,7 +368,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notes.txt");
         std::fs::write(&path, "mine").unwrap();
-        assert!(UnixSocket::bind(&path).is_err());
+        assert!(UnixSocket::bind(&path, FileMode::OWNER_ONLY).is_err());
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
     }
 }

@@ -20,8 +20,8 @@ use super::http_port::Caller;
 /// How often a refusal is logged as a warning; what comes in between is logged for debugging alone.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What a load balancer asks under whatever name: it tells nothing but whether meshd is ready.
-const OPEN_TO_ALL_NAMES: &str = "/healthcheck";
+/// What load balancers and supervisors ask under whatever name: it tells nothing but whether meshd runs and is ready.
+const OPEN_TO_ALL_NAMES: [&str; 2] = ["/healthcheck", "/live"];
 
 /// Refuses requests of web pages; cloning shares it.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ impl WebGuard {
 
 async fn check(State(WebGuard(guard)): State<WebGuard>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    if path == OPEN_TO_ALL_NAMES {
+    if OPEN_TO_ALL_NAMES.contains(&path) {
         return next.run(request).await;
     }
     let Err(refusal) = guard.names.check(request.headers()) else {

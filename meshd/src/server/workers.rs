@@ -150,11 +150,12 @@ fn death_notice(index: usize, alive: Arc<AtomicUsize>, health: Health) -> PanicN
         // Relaxed: one of them sees that it is the last, whatever the order.
         let others = alive.fetch_sub(1, Ordering::Relaxed) - 1;
         health.update(|components| {
-            components.server = if others > 0 {
-                State::Degraded(format!("worker grpc-{index} died: restart meshd"))
-            } else {
-                State::Down("every worker died: restart meshd".to_owned())
-            };
+            if others == 0 {
+                components.server = State::Down("every worker died: restart meshd".to_owned());
+            } else if !matches!(components.server, State::Down(_)) {
+                components.server =
+                    State::Degraded(format!("worker grpc-{index} died: restart meshd"));
+            }
         });
     })
 }
@@ -237,8 +238,22 @@ mod tests {
             die_with(death_notice(index, Arc::clone(&alive), health.clone()));
             health.now().server
         };
+        health.update(|components| components.server = State::Up);
         assert!(matches!(die(0), State::Degraded(what) if what.contains("grpc-0")));
         assert!(matches!(die(1), State::Down(_)));
+    }
+
+    #[test]
+    fn a_worker_that_dies_makes_a_stopping_meshd_no_ready_one() {
+        let health = Health::starting();
+        let stopping = State::Down("stopping".to_owned());
+        health.update(|components| components.server = stopping.clone());
+        die_with(death_notice(
+            0,
+            Arc::new(AtomicUsize::new(2)),
+            health.clone(),
+        ));
+        assert_eq!(health.now().server, stopping);
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod parts;
 
+use std::future::pending;
 use std::io;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
+use tokio::time::{Instant, sleep_until};
 use tonic_health::server::{HealthReporter, HealthService};
 use tracing::{error, info, warn};
 
@@ -181,13 +183,14 @@ pub(crate) fn serve(
         let readiness = tokio::spawn(readiness::follow(health.clone()));
         parts.relieve_predecessor(socket_file.as_mut());
 
-        let end = until_the_end(&mut signals, parts).await;
-        // What follows is no loss of readiness, and has lines of its own.
-        readiness.abort();
+        let end = until_the_end(&mut signals, parts, server.shutdown_delay, || {
+            // What follows is no loss of readiness, and has lines of its own.
+            readiness.abort();
+        })
+        .await;
         match end {
             End::Stop(signal) => {
                 info!(signal, "meshd stops");
-                health.update(|components| components.server = State::Down("stopping".to_owned()));
                 grpc_health::report(&health, &reporter).await;
                 if parts.owner.rests() {
                     // A newcomer is about to serve, and has these.
@@ -327,8 +330,15 @@ fn leave_file(file: Option<&mut SocketFile>) {
     }
 }
 
-/// Waits for a signal to stop or another meshd to serve, and follows the other signals.
-async fn until_the_end(signals: &mut OsSignals, parts: &Parts) -> End {
+/// Waits for a signal to stop or another meshd to serve, and follows the other signals. A stop is `announced` in
+/// health at once, and begins after `delay`, or with the next signal to stop: until then, another meshd may take over
+/// as ever.
+async fn until_the_end(
+    signals: &mut OsSignals,
+    parts: &Parts,
+    delay: Duration,
+    announced: impl Fn(),
+) -> End {
     let household = Household {
         owner: &parts.owner,
         mesh: parts.mesh.as_ref(),
@@ -337,14 +347,40 @@ async fn until_the_end(signals: &mut OsSignals, parts: &Parts) -> End {
     };
     // One for all signals: a conversation goes on over a reload.
     let mut handed_over = pin!(household.handed_over(parts.door.as_ref()));
+    let mut stopping: Option<(&'static str, Instant)> = None;
     loop {
+        let delayed = async {
+            match stopping {
+                Some((_, until)) => sleep_until(until).await,
+                None => pending().await,
+            }
+        };
         let request = tokio::select! {
             request = signals.next() => request,
-            successor = handed_over.as_mut() => return End::HandedOver(successor),
+            successor = handed_over.as_mut() => {
+                announced();
+                return End::HandedOver(successor);
+            }
+            () = delayed => Request::Stop("server.shutdown_delay"),
         };
-        match request {
-            Request::Stop(signal) => return End::Stop(signal),
-            Request::Reload => {
+        match (request, stopping) {
+            (Request::Stop(_), Some((signal, _))) => return End::Stop(signal),
+            (Request::Stop(signal), None) => {
+                announced();
+                let down = State::Down("stopping".to_owned());
+                parts.health.update(|components| components.server = down);
+                if delay.is_zero() {
+                    return End::Stop(signal);
+                }
+                info!(
+                    signal,
+                    ?delay,
+                    "meshd is not ready any more, and serves for server.shutdown_delay; asked once more, it \
+                     stops at once"
+                );
+                stopping = Some((signal, Instant::now() + delay));
+            }
+            (Request::Reload, _) => {
                 if let Some(background) = &parts.background {
                     background.reload_rules();
                     background.reload_tls();

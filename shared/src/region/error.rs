@@ -172,13 +172,15 @@ pub enum OwnError {
 pub enum PublishError {
     /// They do not fit.
     #[error(
-        "the compiled rules take {bytes} bytes, the region has room for {room_bytes}: raise region.rules_bytes"
+        "the compiled rules take {bytes} bytes, the region has room for {room_bytes}: set region.rules_bytes to {needed_bytes} or more"
     )]
     TooLarge {
         /// What they take.
         bytes: u64,
         /// What there is.
         room_bytes: u64,
+        /// The least `region.rules_bytes` with room for them.
+        needed_bytes: u64,
     },
 }
 

@@ -166,7 +166,7 @@ fn failed(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> OwnErr
     }
 }
 
-fn owner_pid(file: &File, path: &Path) -> Option<u64> {
+pub(super) fn owner_pid(file: &File, path: &Path) -> Option<u64> {
     let view = RegionView::of_file(file, path, Mapping::read_only).ok()?;
     Some(view.owner_pid()).filter(|&pid| pid != 0)
 }

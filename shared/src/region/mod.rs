@@ -8,6 +8,7 @@
 mod claim;
 mod counted;
 mod error;
+mod examine;
 mod forgiven;
 mod labels;
 pub mod layout;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use claim::Claim;
 pub use error::{AttachError, LoadRulesError, OwnError, PublishError};
+pub use examine::{check_rules_fit, examine};
 pub use forgiven::Note;
 pub use labels::Label;
 use layout::{Header, LAYOUT_VERSION, Layout, MAGIC, READY, Shape};

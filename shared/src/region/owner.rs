@@ -321,7 +321,7 @@ fn fixed_words(header: &Header) -> impl Iterator<Item = &AtomicWord> {
     .chain([&header.ready])
 }
 
-fn lay_out(options: &RegionOptions) -> Result<Layout, OwnError> {
+pub(super) fn lay_out(options: &RegionOptions) -> Result<Layout, OwnError> {
     Layout::of(options.shape()).ok_or(OwnError::Shape {
         max_keys: options.max_keys,
         label_bytes: options.label_bytes,
@@ -330,7 +330,7 @@ fn lay_out(options: &RegionOptions) -> Result<Layout, OwnError> {
 }
 
 /// Leaves a file alone that is no region of any version: the path may be a mistake.
-fn refuse_foreign(file: &File, path: &Path) -> Result<(), OwnError> {
+pub(super) fn refuse_foreign(file: &File, path: &Path) -> Result<(), OwnError> {
     let mut start = [0; 8];
     let read = file.read_at(&mut start, 0).map_err(|source| OwnError::Io {
         action: "read",
@@ -366,15 +366,7 @@ fn resume(
     let mapped = open_again(file, path).map_err(|error| error.to_string())?;
     let view = RegionView::of_file(&mapped, path, Mapping::read_write)
         .map_err(|error| error.to_string())?;
-    if view.shape() != layout.shape {
-        return Err(format!(
-            "its sizes differ from the configured ones ({:?})",
-            view.shape()
-        ));
-    }
-    if options.hash_key.is_some_and(|key| key != view.hash_key()) {
-        return Err("its hash key differs from the configured one".to_owned());
-    }
+    check_same(&view, options, layout)?;
     file.set_permissions(Permissions::from_mode(options.mode))
         .map_err(|error| error.to_string())?;
     // A copy that was put back may have holes, and a copy of a replaced region says so.
@@ -388,6 +380,24 @@ fn resume(
     // Relaxed: whoever sees it looks at the path.
     view.raw_header().replaced.store(0, Ordering::Relaxed);
     Ok(Region::of_view(view))
+}
+
+/// Whether a region is of the configured sizes and hash key; what differs, if not.
+pub(super) fn check_same(
+    view: &RegionView,
+    options: &RegionOptions,
+    layout: &Layout,
+) -> Result<(), String> {
+    if view.shape() != layout.shape {
+        return Err(format!(
+            "its sizes differ from the configured ones ({:?})",
+            view.shape()
+        ));
+    }
+    if options.hash_key.is_some_and(|key| key != view.hash_key()) {
+        return Err("its hash key differs from the configured one".to_owned());
+    }
+    Ok(())
 }
 
 /// Opens a locked file once more, to be mapped. A mapping keeps what it was made through, and with that its

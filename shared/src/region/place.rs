@@ -168,6 +168,26 @@ pub(super) fn prepare_directory(path: &Path, mode: u32) -> Result<Option<MadeDir
     Err(failed("make the directory of")(error))
 }
 
+/// The directory in which something is made first by [`prepare_directory`] and whoever makes a file at `path` then:
+/// that of the file, or the one above where that is missing. Nothing is changed.
+pub(super) fn examine_directory(path: &Path) -> Result<&Path, OwnError> {
+    let directory = directory_of(path);
+    match std::fs::symlink_metadata(directory) {
+        Ok(found) => check_directory(directory, &found).map(|()| directory),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let above = directory_of(directory);
+            let found =
+                std::fs::metadata(above).map_err(failed(directory, "make the directory of"))?;
+            if found.is_dir() {
+                return Ok(above);
+            }
+            let error = io::ErrorKind::NotADirectory.into();
+            Err(failed(directory, "make the directory of")(error))
+        }
+        Err(error) => Err(failed(directory, "examine the directory of")(error)),
+    }
+}
+
 /// Who may pass through the directory of a file of `mode`: its owner, and whoever may open the file.
 const fn directory_mode(mode: u32) -> u32 {
     let group = if mode & 0o060 == 0 { 0 } else { 0o050 };

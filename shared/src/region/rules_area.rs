@@ -7,6 +7,7 @@
 use siphasher::sip::SipHasher13;
 
 use super::error::{LoadRulesError, PublishError};
+use super::layout::PAGE_BYTES;
 use crate::sync::{AtomicWord, Ordering};
 
 /// Words in front of the rules: length in bytes, check sum, generation, reserved.
@@ -24,6 +25,24 @@ pub(super) const fn buffer_of(generation: u64) -> usize {
     (generation & 1) as usize
 }
 
+/// Bytes of rules that fit into a buffer of this size.
+pub(super) const fn room_bytes(rules_bytes: u64) -> u64 {
+    rules_bytes.saturating_sub(PREFIX_WORDS as u64 * 8)
+}
+
+/// Whether compiled rules of `bytes` fit into a buffer of `rules_bytes`.
+pub(super) const fn fit(bytes: u64, rules_bytes: u64) -> Result<(), PublishError> {
+    let room_bytes = room_bytes(rules_bytes);
+    if bytes <= room_bytes {
+        return Ok(());
+    }
+    Err(PublishError::TooLarge {
+        bytes,
+        room_bytes,
+        needed_bytes: (bytes + (rules_bytes - room_bytes)).next_multiple_of(PAGE_BYTES),
+    })
+}
+
 /// Writes a generation into its buffer and makes it current. One writer at a time: the owner.
 pub(super) fn publish(
     buffer: &[AtomicWord],
@@ -31,13 +50,7 @@ pub(super) fn publish(
     generation: u64,
     bytes: &[u8],
 ) -> Result<(), PublishError> {
-    let room_bytes = (buffer.len().saturating_sub(PREFIX_WORDS) * 8) as u64;
-    if bytes.len() as u64 > room_bytes {
-        return Err(PublishError::TooLarge {
-            bytes: bytes.len() as u64,
-            room_bytes,
-        });
-    }
+    fit(bytes.len() as u64, buffer.len() as u64 * 8)?;
     // Release fence, pairs with the acquire fence in `read`: a reader that sees any word written below
     // sees the generation before this one too, and so knows that its own, two back, is gone.
     std::sync::atomic::fence(Ordering::Release);
@@ -203,7 +216,8 @@ mod tests {
             area.publish(2, &[0; 481]),
             Err(PublishError::TooLarge {
                 bytes: 481,
-                room_bytes: 480
+                room_bytes: 480,
+                needed_bytes: 4_096
             })
         ));
         assert_eq!(area.read(), Ok((1, b"first".to_vec())));

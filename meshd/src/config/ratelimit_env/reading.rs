@@ -18,7 +18,7 @@ pub(super) enum Reading {
     LogFormat,
     /// `FILE` or `GRPC_XDS_SOTW`.
     Source,
-    /// An IP address, or `localhost`.
+    /// An IP address, perhaps in brackets, or a name.
     Address,
     /// An address and port; without an address, all of them.
     Bind,
@@ -149,21 +149,17 @@ fn source(value: &str) -> Option<&'static str> {
     }
 }
 
-/// Go resolves names here; the one that is used is the one that needs nobody to ask.
+/// Without brackets, which our key does not take.
 fn address(value: &str) -> &str {
-    match value {
-        "localhost" => "127.0.0.1",
-        other => other
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .unwrap_or(other),
-    }
+    value
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(value)
 }
 
 fn bind(value: &str) -> String {
     match value.rsplit_once(':') {
         Some(("", port)) => format!("0.0.0.0:{port}"),
-        Some(("localhost", port)) => format!("127.0.0.1:{port}"),
         _ => value.to_owned(),
     }
 }
@@ -272,13 +268,13 @@ mod tests {
     }
 
     #[test]
-    fn addresses_may_be_bracketed_or_localhost() {
-        for (written, read) in [("[::]", "::"), ("localhost", "127.0.0.1"), ("::1", "::1")] {
+    fn addresses_may_be_bracketed_or_names() {
+        for (written, read) in [("[::]", "::"), ("localhost", "localhost"), ("::1", "::1")] {
             assert_eq!(Reading::Address.read(written).as_deref(), Ok(read));
         }
         for (written, read) in [
             (":9090", "0.0.0.0:9090"),
-            ("localhost:1", "127.0.0.1:1"),
+            ("localhost:1", "localhost:1"),
             ("[::]:1", "[::]:1"),
         ] {
             assert_eq!(Reading::Bind.read(written).as_deref(), Ok(read));

@@ -1,11 +1,11 @@
 //! Bodies of requests and answers, with what they take.
 
+use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
-use tokio::time::Sleep;
 use tonic::Status;
 
 use super::cause::Refusal;
@@ -44,21 +44,36 @@ pub enum Span {
     Request,
     /// From its beginning to its end, when it is answered at once.
     Call,
-    /// From one part to the next: it is a stream of messages.
+    /// From one part to the next: it is a stream of messages, which ends with its connection.
     EachPart,
 }
 
+/// What becomes of a body of which nothing more has come.
+#[derive(Clone, Copy, Debug)]
+enum Overdue {
+    /// It took too long.
+    Refused,
+    /// It is a stream, and ends with its connection.
+    Ends,
+}
+
 /// The body of a request.
-#[derive(Debug)]
 pub struct RequestBody {
     inner: Incoming,
     span: Span,
     /// There once something had to be waited for.
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Option<Pin<Box<dyn Future<Output = Overdue> + Send>>>,
     /// Bytes that were read.
     length: usize,
     /// Those of them that are more than every call takes.
     held: Held,
+}
+
+impl fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut body = f.debug_struct("RequestBody");
+        body.field("span", &self.span).finish_non_exhaustive()
+    }
 }
 
 impl RequestBody {
@@ -122,12 +137,12 @@ impl Body for RequestBody {
             Poll::Ready(None) => Poll::Ready(None),
             Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(BodyError::Lost(error)))),
             Poll::Pending => {
-                let limits = this.held.member().all().limits();
-                let deadline = this
-                    .deadline
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(limits.body_timeout)));
-                ready!(deadline.as_mut().poll(cx));
-                Poll::Ready(Some(Err(this.refuse(Refusal::BodyTimeout))))
+                let (span, member) = (this.span, this.held.member());
+                let deadline = this.deadline.get_or_insert_with(|| deadline(span, member));
+                Poll::Ready(match ready!(deadline.as_mut().poll(cx)) {
+                    Overdue::Refused => Some(Err(this.refuse(Refusal::BodyTimeout))),
+                    Overdue::Ends => None,
+                })
             }
         }
     }
@@ -139,6 +154,24 @@ impl Body for RequestBody {
     fn size_hint(&self) -> SizeHint {
         self.inner.size_hint()
     }
+}
+
+/// How long the next part of a body may take.
+fn deadline(span: Span, member: &Member) -> Pin<Box<dyn Future<Output = Overdue> + Send>> {
+    let time = tokio::time::sleep(member.all().limits().body_timeout);
+    if !matches!(span, Span::EachPart) {
+        return Box::pin(async move {
+            time.await;
+            Overdue::Refused
+        });
+    }
+    let leaves = member.leaves();
+    Box::pin(async move {
+        tokio::select! {
+            () = time => Overdue::Refused,
+            () = leaves => Overdue::Ends,
+        }
+    })
 }
 
 /// The body of an answer.

@@ -1,13 +1,14 @@
 //! The bytes of a connection, watched for what comes late and what is not read.
 
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::Member;
+use super::{Member, OtherProtocol};
 
 /// Bytes of the preface of HTTP/2.
 const PREFACE_BYTES: usize = 24;
@@ -27,6 +28,10 @@ pub struct Watched<I> {
     inner: I,
     member: Arc<Member>,
     protocol: Protocol,
+    /// Who is at the other end, if that is known.
+    peer: Option<SocketAddr>,
+    /// Whether anything has come.
+    has_begun: bool,
     /// Bytes of the preface that have not come.
     preface_left: usize,
     is_blocked: bool,
@@ -34,31 +39,50 @@ pub struct Watched<I> {
 
 impl<I> Watched<I> {
     /// Watches a stream from its beginning.
-    pub const fn new(inner: I, member: Arc<Member>, protocol: Protocol) -> Self {
+    pub const fn new(
+        inner: I,
+        member: Arc<Member>,
+        protocol: Protocol,
+        peer: Option<SocketAddr>,
+    ) -> Self {
         Self {
             inner,
             member,
             protocol,
+            peer,
+            has_begun: false,
             preface_left: PREFACE_BYTES,
             is_blocked: false,
         }
     }
 
-    fn received(&mut self, bytes: usize) {
+    fn received(&mut self, bytes: &[u8]) {
         match self.protocol {
             Protocol::Http1 => {
-                if bytes > 0 {
+                if !bytes.is_empty() {
+                    self.begin(bytes);
                     self.member.received();
                 }
             }
             Protocol::Http2 => {
                 if self.preface_left > 0 {
-                    self.preface_left = self.preface_left.saturating_sub(bytes);
+                    self.begin(bytes);
+                    self.preface_left = self.preface_left.saturating_sub(bytes.len());
                     if self.preface_left == 0 {
                         self.member.has_head();
                     }
                 }
             }
+        }
+    }
+
+    /// Looks whether what comes first is of another protocol.
+    fn begin(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() || std::mem::replace(&mut self.has_begun, true) {
+            return;
+        }
+        if let Some(other) = OtherProtocol::of(bytes, self.protocol) {
+            self.member.speaks(other, self.peer);
         }
     }
 
@@ -85,7 +109,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.inner).poll_read(cx, buffer);
         if result.is_ready() {
-            self.received(buffer.filled().len() - before);
+            self.received(buffer.filled().get(before..).unwrap_or_default());
         }
         result
     }

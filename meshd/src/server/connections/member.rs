@@ -1,15 +1,16 @@
 //! One open connection, as the others see it: what it has, what it waits for, and whether it has to go.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hivemind_shared::sync::AtomicWord;
 use rustix::time::{ClockId, clock_gettime};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::cause::Refusal;
 use super::limits::PortName;
-use super::{Cause, Connections};
+use super::{Cause, Connections, OtherProtocol};
 
 /// Bytes are told to all connections together in units of so many: most connections never have one, and
 /// touch nothing that others touch.
@@ -54,6 +55,10 @@ pub struct Member {
     /// Why it has to go, as its place in [`Cause::ALL`].
     closing: AtomicUsize,
     must_close: Notify,
+    /// Whether its client speaks another protocol than the port.
+    speaks_other_protocol: AtomicBool,
+    /// Whether its calls are its last ones.
+    is_leaving: watch::Sender<bool>,
 }
 
 impl Member {
@@ -72,6 +77,8 @@ impl Member {
             bytes: AtomicUsize::new(0),
             closing: AtomicUsize::new(STAYS),
             must_close: Notify::new(),
+            speaks_other_protocol: AtomicBool::new(false),
+            is_leaving: watch::Sender::new(false),
         }
     }
 
@@ -83,6 +90,18 @@ impl Member {
     /// A request of it was refused.
     pub fn refused(&self, refusal: Refusal) {
         self.all.refused(self.port, refusal);
+    }
+
+    /// Its client, which is at `peer`, speaks another protocol than the port.
+    #[cold]
+    pub(super) fn speaks(&self, protocol: OtherProtocol, peer: Option<SocketAddr>) {
+        self.speaks_other_protocol.store(true, Ordering::Relaxed);
+        self.all.speaks(self.port, protocol, peer);
+    }
+
+    /// Whether its client was found to speak another protocol than the port.
+    pub fn speaks_other_protocol(&self) -> bool {
+        self.speaks_other_protocol.load(Ordering::Relaxed)
     }
 
     /// A call was answered.
@@ -224,6 +243,20 @@ impl Member {
     pub(super) fn closing(&self) -> Option<Cause> {
         let place = self.closing.load(Ordering::Relaxed);
         Cause::ALL.get(place).copied()
+    }
+
+    /// It closes once the calls in flight have ended.
+    pub fn leave(&self) {
+        self.is_leaving.send_replace(true);
+    }
+
+    /// Waits until it closes once the calls in flight have ended: those without an end of their own end then.
+    pub fn leaves(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut is_leaving = self.is_leaving.subscribe();
+        async move {
+            // An error means that the connection is gone, which is an end as well.
+            let _ = is_leaving.wait_for(|is_leaving| *is_leaving).await;
+        }
     }
 
     /// Waits until it has to go. One task waits at a time.

@@ -2,7 +2,7 @@
 //!
 //! Every port has a bound of its own, so that none can take what another needs. Where there is no room, the
 //! connection that is idle for longest gives its place up ([`port`]). What each is doing is noted where it
-//! is served ([`member`], [`body`], [`io`]); a task looks a few times a second which ones are overdue.
+//! is served ([`member`], [`body`], [`io`], [`other_protocol`]); a task looks a few times a second which ones are overdue.
 
 pub mod body;
 mod cause;
@@ -10,19 +10,23 @@ mod held;
 pub mod io;
 mod limits;
 mod member;
+mod other_protocol;
 mod port;
+pub mod until_leaving;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hivemind_shared::sync::AtomicWord;
-use tracing::warn;
+use tracing::{debug, warn};
 
 pub use self::cause::{Cause, Refusal};
 pub use self::held::Held;
 pub use self::limits::{Limits, PortName};
 pub use self::member::Member;
+pub use self::other_protocol::OtherProtocol;
 use self::port::{Port, Room};
 use crate::telemetry::throttle::SharedThrottle;
 
@@ -36,6 +40,8 @@ pub struct Connections {
     /// Bytes buffered for all of them, but for less than a unit of each.
     bytes: AtomicUsize,
     warnings: [SharedThrottle; Cause::ALL.len()],
+    /// Of each port, and each of [`OtherProtocol::ALL`].
+    protocol_warnings: [[SharedThrottle; OtherProtocol::ALL.len()]; PortName::ALL.len()],
 }
 
 /// A connection's place among the open ones; dropping it gives the place up.
@@ -70,6 +76,8 @@ pub struct PortNumbers {
     pub closed: [(Cause, u64); Cause::ALL.len()],
     /// Requests refused since the start, by cause.
     pub refused: [(Refusal, u64); Refusal::ALL.len()],
+    /// Connections since the start whose client spoke another protocol, by which.
+    pub other_protocols: [(OtherProtocol, u64); 2],
 }
 
 impl Connections {
@@ -81,6 +89,7 @@ impl Connections {
             next: AtomicWord::new(1),
             bytes: AtomicUsize::new(0),
             warnings: Default::default(),
+            protocol_warnings: Default::default(),
         })
     }
 
@@ -135,6 +144,28 @@ impl Connections {
     /// Counts a request that was refused.
     fn refused(&self, name: PortName, refusal: Refusal) {
         self.port(name).refused.add(refusal as usize);
+    }
+
+    /// Counts a client that speaks another protocol, and says so once a minute for each of a port.
+    fn speaks(&self, name: PortName, protocol: OtherProtocol, peer: Option<SocketAddr>) {
+        self.port(name).other_protocols.add(protocol as usize);
+        let peer = peer.map(tracing::field::display);
+        let (port, advice) = (name.name(), protocol.advice(name));
+        let throttle = &self.protocol_warnings[name as usize][protocol as usize];
+        let protocol = protocol.name();
+        match throttle.next() {
+            Some(suppressed) => warn!(
+                peer,
+                port,
+                protocol,
+                suppressed,
+                "a client speaks another protocol than this port: {advice}"
+            ),
+            None => debug!(
+                peer,
+                port, protocol, "a client speaks another protocol than this port"
+            ),
+        }
     }
 
     /// So many more bytes are buffered for `whose`. Beyond the bound, the connection with buffered bytes that
@@ -198,6 +229,8 @@ impl Connections {
                 accepted: port.accepted.load(Ordering::Relaxed),
                 closed: Cause::ALL.map(|cause| (cause, port.closed.get(cause as usize))),
                 refused: Refusal::ALL.map(|cause| (cause, port.refused.get(cause as usize))),
+                other_protocols: OtherProtocol::at(name)
+                    .map(|protocol| (protocol, port.other_protocols.get(protocol as usize))),
             })
     }
 }

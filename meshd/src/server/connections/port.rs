@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use hivemind_shared::sync::AtomicWord;
 use tokio::sync::Notify;
 
-use super::Cause;
 use super::cause::{Counts, Refusal};
 use super::limits::CLOSING_MAX;
 use super::member::{Member, now_ms};
+use super::{Cause, OtherProtocol};
 
 /// How long after its last call a connection is in use.
 const IN_USE_MS: u64 = 1_000;
@@ -25,6 +25,7 @@ pub(super) struct Port {
     pub(super) accepted: AtomicWord,
     pub(super) closed: Counts<{ Cause::ALL.len() }>,
     pub(super) refused: Counts<{ Refusal::ALL.len() }>,
+    pub(super) other_protocols: Counts<{ OtherProtocol::ALL.len() }>,
 }
 
 /// Whether there is room for another connection.
@@ -57,6 +58,7 @@ impl Port {
             accepted: AtomicWord::new(0),
             closed: Counts::default(),
             refused: Counts::default(),
+            other_protocols: Counts::default(),
         }
     }
 

@@ -46,6 +46,15 @@ pub(super) fn encode(connections: &Connections, families: &mut Families<'_>) -> 
             refused.map(move |(cause, count)| ([("port", name), ("cause", cause.name())], *count))
         }),
     )?;
+    families.counter(
+        "hivemind_connections_other_protocol",
+        "Connections whose client spoke another protocol than the port, by which.",
+        ports.iter().flat_map(|port| {
+            let name = port.name.name();
+            let others = port.other_protocols.iter();
+            others.map(move |(other, count)| ([("port", name), ("protocol", other.name())], *count))
+        }),
+    )?;
     families.gauge(
         "hivemind_connections_buffered_bytes",
         "Bytes of requests and answers that are buffered for connections.",

@@ -14,6 +14,8 @@ pub(crate) struct LimitJson<'a> {
     /// Of a token bucket.
     burst: Option<u32>,
     count_denied: bool,
+    /// Of a limit that does not count what it denies.
+    debt: Option<u32>,
     name: Option<&'a str>,
 }
 
@@ -33,6 +35,7 @@ impl<'a> LimitJson<'a> {
             algorithm: rule.algorithm.name(),
             burst: rule.token_bucket().map(|bucket| bucket.burst()),
             count_denied: rule.count_denied,
+            debt: rule.is_gated().then(|| rule.debt()),
             name: Some(&*rule.name).filter(|name| !name.is_empty()),
         }
     }

@@ -214,6 +214,9 @@ pub(crate) fn settings(rule: &Rule) -> Vec<String> {
     } else if !rule.count_denied {
         settings.push("count_denied false".to_owned());
     }
+    if let Some(debt) = rule.debt {
+        settings.push(format!("debt {debt}"));
+    }
     for (name, is_set) in [
         ("shadow_mode", rule.shadow_mode),
         ("quota_mode", rule.quota_mode),

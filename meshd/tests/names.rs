@@ -27,7 +27,7 @@ descriptors:
   - key: slide
     rate_limit: {unit: year, requests_per_unit: 20, hivemind: {algorithm: sliding_window}}
   - key: bucket
-    rate_limit: {unit: year, requests_per_unit: 20, hivemind: {algorithm: token_bucket}}
+    rate_limit: {unit: year, requests_per_unit: 20, hivemind: {algorithm: token_bucket, debt: 0}}
   - key: path
     value: /files/*
     share_threshold: true

@@ -208,7 +208,7 @@ domain: test
 descriptors:
   - {key: tight, rate_limit: {unit: year, requests_per_unit: 5}}
   - {key: wide, rate_limit: {unit: year, requests_per_unit: 50}}
-  - {key: bucket, rate_limit: {unit: hour, requests_per_unit: 1, hivemind: {algorithm: token_bucket, burst: 8}}}
+  - {key: bucket, rate_limit: {unit: hour, requests_per_unit: 1, hivemind: {algorithm: token_bucket, burst: 8, debt: 0}}}
 ";
     let meshd = Site::new(rules).start();
     let mut client = meshd.client().await;

@@ -14,11 +14,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
+use hivemind_proto::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, ServerTlsConfig};
 
 use self::control_plane::{ControlPlane, per_user};
 use self::support::certificates::Authority;
-use self::support::{Client, RULES, Site, admitted, eventually};
+use self::support::{Client, RULES, Site, admitted, ask, descriptor, eventually, request};
 
 /// meshd without a service file, in the site's directory, with these variables and a region and ports of
 /// the site's own.
@@ -145,6 +146,40 @@ async fn the_deployment_of_envoy_gateway_starts_meshd_with_the_rules_it_serves()
         scraped.contains("ratelimit_service_rate_limit_over_limit"),
         "{scraped}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn rules_of_a_management_server_do_not_count_what_is_refused_where_the_variable_says_so() {
+    for (stops, left) in [("true", 3), ("false", 1)] {
+        let server = ControlPlane::start_at(0, None);
+        server.set("1", &[per_user(3)]);
+        let url = format!("127.0.0.1:{}", server.address.port());
+        let site = Site::new("no rules");
+        let meshd = site.start_command(in_place_of_the_reference(
+            &site,
+            &[
+                ("CONFIG_TYPE", "GRPC_XDS_SOTW"),
+                ("CONFIG_GRPC_XDS_SERVER_URL", &url),
+                ("STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT", stops),
+            ],
+        ));
+        server.acknowledged("1");
+        let mut client = meshd.client().await;
+        assert_eq!(admitted(&mut client, "bob", 5).await, 3);
+        let both = || {
+            ["ann", "bob"]
+                .map(|user| descriptor(&[("user", user)]))
+                .to_vec()
+        };
+        for _ in 0..2 {
+            let answer = ask(&mut client, request(both())).await;
+            assert_eq!(answer.overall_code(), Code::OverLimit);
+        }
+        let mut look = request(vec![descriptor(&[("user", "ann")])]);
+        look.descriptors[0].hits_addend = Some(0);
+        let answer = ask(&mut client, look).await;
+        assert_eq!(answer.statuses[0].limit_remaining, left, "{stops}");
+    }
 }
 
 #[test]

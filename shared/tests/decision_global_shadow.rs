@@ -73,8 +73,8 @@ proptest! {
         requests in prop::collection::vec(prop::collection::vec(0..KEYS.len(), 1..4), 1..12),
         quota: bool,
     ) {
-        let refused = decide(Modes { shadow: false, quota }, &requests);
-        let shadowed = decide(Modes { shadow: true, quota }, &requests);
+        let refused = decide(Modes { shadow: false, quota, ..Modes::default() }, &requests);
+        let shadowed = decide(Modes { shadow: true, quota, ..Modes::default() }, &requests);
         for ((code, never), (passes, is_shadowed)) in refused.into_iter().zip(shadowed) {
             prop_assert_eq!((passes, never), (Code::Ok, false));
             prop_assert_eq!(is_shadowed, code == Code::OverLimit);

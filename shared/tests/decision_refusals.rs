@@ -119,7 +119,7 @@ proptest! {
         ),
         quota: bool,
     ) {
-        let modes = Modes { shadow: false, quota };
+        let modes = Modes { shadow: false, quota, ..Modes::default() };
         let owned = region(modes);
         let limiter = Limiter::new(owned.region().clone(), ManualClock::at(START_S));
         let mut decision = Decision::new();

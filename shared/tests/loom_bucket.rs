@@ -14,7 +14,7 @@ use std::num::NonZeroU32;
 use hivemind_shared::fingerprint::Fingerprint;
 use hivemind_shared::sync::Word;
 use hivemind_shared::table::words::{Control, Life};
-use hivemind_shared::table::{Gate, Key, Slot, Table, Tally};
+use hivemind_shared::table::{Counted, Gate, Key, Slot, Table, Tally};
 use hivemind_shared::token_bucket::{Mark, Memory, PARTS, TokenBucket, remember};
 use hivemind_shared::window::Unit;
 use loom::sync::Arc;
@@ -36,8 +36,17 @@ fn life() -> Life {
     Control::from_word(0).life()
 }
 
+/// A bucket of two tokens that may lack two more than it holds: its windows are of four seconds.
+fn indebted() -> TokenBucket {
+    let burst = NonZeroU32::new(2).unwrap();
+    TokenBucket::with_debt(1, Unit::Second.into(), burst, 2).unwrap()
+}
+
 /// The gate of the decision, on the model's words.
 struct ModelGate<'s> {
+    bucket: TokenBucket,
+    addend: u64,
+    debt: u64,
     now_ms: u64,
     memories: &'s [ModelWord],
 }
@@ -46,11 +55,23 @@ impl Gate for ModelGate<'_> {
     const IS_OPEN: bool = false;
 
     fn admits(&self, tally: &Tally) -> bool {
+        self.lacking(tally) + self.addend * PARTS <= 2 * PARTS
+    }
+
+    fn charges(&self, tally: &Tally) -> u64 {
+        if self.debt == 0 {
+            return 0;
+        }
+        (2 + self.debt - self.lacking(tally) / PARTS).min(self.addend)
+    }
+}
+
+impl ModelGate<'_> {
+    fn lacking(&self, tally: &Tally) -> u64 {
         let memory = tally
             .slot
             .map(|slot| (&self.memories[slot.index], slot.life));
-        let debt = bucket().debt_by(tally, self.now_ms, memory);
-        debt + PARTS <= 2 * PARTS
+        self.bucket.debt_by(tally, self.now_ms, memory)
     }
 }
 
@@ -68,26 +89,44 @@ impl BucketSlots {
 
     /// Whether a hit gets a token at a time.
     fn takes_one(&self, now_ms: u64) -> bool {
-        let key = key();
         let gate = ModelGate {
+            bucket: bucket(),
+            addend: 1,
+            debt: 0,
             now_ms,
             memories: &self.memories,
         };
-        let now_s = now_ms / 1_000;
-        let counted = self
-            .table()
-            .count_if(&key, 1, now_s, &Fixed(now_s), &gate, |_, _| {});
-        !counted.expect("there is room").refused
+        !self.count(&gate).refused
+    }
+
+    /// Hits that a cost of two is charged at a time.
+    fn charged_of_two(&self, now_ms: u64) -> u64 {
+        let counted = self.count(&ModelGate {
+            bucket: indebted(),
+            addend: 2,
+            debt: 2,
+            now_ms,
+            memories: &self.memories,
+        });
+        counted.after - counted.before
+    }
+
+    fn count(&self, gate: &ModelGate<'_>) -> Counted {
+        let (key, now_s) = (key(gate.bucket), gate.now_ms / 1_000);
+        let counted =
+            self.table()
+                .count_if(&key, gate.addend, now_s, &Fixed(now_s), gate, |_, _| {});
+        counted.expect("there is room")
     }
 }
 
-fn key() -> Key {
+fn key(bucket: TokenBucket) -> Key {
     Key {
         fingerprint: Fingerprint {
             high: 7 << 32,
             low: (7 << 32) | 0xFFFF_FFFF,
         },
-        period: bucket().window(),
+        period: bucket.window(),
     }
 }
 
@@ -102,6 +141,22 @@ fn threads_that_come_at_once_never_share_the_last_token() {
         let here = slots.takes_one(200_000);
         let beside = beside.join().unwrap();
         assert!(here != beside, "{here} and {beside}: one token was left");
+    });
+}
+
+#[test]
+fn costs_that_are_reported_at_once_are_charged_up_to_the_debt_and_no_further() {
+    model(2, || {
+        let slots = BucketSlots::new();
+        assert_eq!(slots.charged_of_two(200_000), 2);
+        // Two more are all that the debt allows. A second later one has flowed in.
+        let other = Arc::clone(&slots);
+        let beside = thread::spawn(move || other.charged_of_two(201_000));
+        let here = slots.charged_of_two(201_000);
+        let beside = beside.join().unwrap();
+        assert_eq!(here + beside, 3);
+        assert_eq!(slots.charged_of_two(201_000), 0);
+        assert_eq!(slots.charged_of_two(202_000), 1);
     });
 }
 

@@ -202,6 +202,8 @@ pub struct RateLimiting {
     pub merge_domain_config: bool,
     /// Whether a per-request override takes the place of the configured one.
     pub request_limits: bool,
+    /// Whether limits that do not say `count_denied` count requests that are refused.
+    pub count_denied: bool,
     /// Whether requests that are over their limits pass all the same.
     pub shadow_mode: bool,
     /// Whether every descriptor is a quota: a request is refused only when all of its are used up.
@@ -262,6 +264,7 @@ impl Config {
             modes: Modes {
                 shadow: rules.shadow_mode,
                 quota: rules.quota_mode,
+                denied_uncounted: !rules.count_denied,
             },
             near_limit_ratio: self.metrics.near_limit_ratio,
         }
@@ -328,6 +331,7 @@ impl Config {
                 response_dynamic_metadata: false,
                 require_initial_config: true,
                 request_limits: true,
+                count_denied: true,
             },
             xds: Xds::default(),
             metrics: Metrics::default(),

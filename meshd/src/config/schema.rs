@@ -59,7 +59,7 @@ macro_rules! key {
 }
 
 /// Every key, section by section.
-pub static KEYS: [Key; 85] = [
+pub static KEYS: [Key; 86] = [
     key!(
         node.name,
         "NAME",
@@ -244,6 +244,11 @@ pub static KEYS: [Key; 85] = [
         rate_limiting.request_limits,
         "BOOLEAN",
         "Whether a per-request override takes the place of the configured one"
+    ),
+    key!(
+        rate_limiting.count_denied,
+        "BOOLEAN",
+        "Whether limits that do not say so count requests that are refused"
     ),
     key!(
         rate_limiting.shadow_mode,

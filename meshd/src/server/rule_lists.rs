@@ -25,6 +25,9 @@ pub(super) fn readable(rules: &RuleSet) -> String {
         };
         // The others never count what they refuse.
         let may_count_denied = rule.algorithm == Algorithm::FixedWindow;
+        if let Some(debt) = rule.debt {
+            let _ = write!(out, ", debt {debt}");
+        }
         for (is_set, word) in [
             (may_count_denied && !rule.count_denied, "count_denied false"),
             (rule.shadow_mode, "shadow_mode"),
@@ -83,7 +86,7 @@ descriptors:
   - key: c
     rate_limits:
       - {unit: minute, unit_multiplier: 5, requests_per_unit: 3, hivemind: {count_denied: false}}
-      - {unit: day, requests_per_unit: 9, hivemind: {algorithm: token_bucket, burst: 4}}
+      - {unit: day, requests_per_unit: 9, hivemind: {algorithm: token_bucket, burst: 4, debt: 9}}
 ";
         let files = [Source::new("r.yaml", text)];
         parse(&files, &Options::default()).unwrap().rules
@@ -96,7 +99,7 @@ descriptors:
             "d.a_x*: 5 per hour, name five, shadow_mode (r.yaml:4)\n\
              d.a_x*.b: unlimited (r.yaml:9)\n\
              d.c: 3 per 5 minutes, count_denied false (r.yaml:12)\n\
-             d.c#2: 9 per day, token_bucket, burst 4 (r.yaml:13)\n"
+             d.c#2: 9 per day, token_bucket, burst 4, debt 9 (r.yaml:13)\n"
         );
     }
 

@@ -22,13 +22,13 @@ pub(super) struct Judgement {
 
 impl Judgement {
     /// Hits that were counted whatever was counted already: over when the count after them is above the
-    /// limit.
+    /// limit, or would be above one that no count is above.
     #[inline]
     pub(super) fn fixed(counted: &Counted, limit: &AppliedLimit, addend: u64, now_s: u64) -> Self {
         let total = counted.total_after();
         let allowed = u64::from(limit.requests_per_unit);
         Self {
-            over: total > allowed,
+            over: total >= allowed && (total > allowed || is_full(total, addend)),
             remaining: u32::try_from(allowed.saturating_sub(total)).unwrap_or(u32::MAX),
             reset_s: counted.window.seconds_left(now_s),
             before: counted.total_before(),
@@ -49,11 +49,20 @@ impl Judgement {
     }
 }
 
+/// Whether a count can grow no further, and these hits did not bring it there: whoever asks with none is refused,
+/// as hits were or would be.
+#[cold]
+fn is_full(total: u64, addend: u64) -> bool {
+    total == u64::from(u32::MAX) && addend == 0
+}
+
 /// Admits hits only when the limit leaves room for all of them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Room {
     pub(super) allowed: u32,
     pub(super) addend: u64,
+    /// Hits beyond the limit that are charged where these do not fit; 0 if none of them is.
+    pub(super) debt: u32,
     pub(super) slides: bool,
     pub(super) now_ms: u64,
 }
@@ -62,11 +71,25 @@ impl Gate for Room {
     const IS_OPEN: bool = false;
 
     fn admits(&self, tally: &Tally) -> bool {
-        self.used(tally).saturating_add(self.addend) <= self.allowed.into()
+        self.fits(self.used(tally))
+    }
+
+    fn charges(&self, tally: &Tally) -> u64 {
+        if self.debt == 0 {
+            return 0;
+        }
+        let most = u64::from(self.allowed) + u64::from(self.debt);
+        most.saturating_sub(self.used(tally)).min(self.addend)
     }
 }
 
 impl Room {
+    /// Whether the limit leaves room for these hits beside those that are used; whoever asks with none wants to
+    /// know of one.
+    fn fits(&self, used: u64) -> bool {
+        used.saturating_add(self.addend.max(1)) <= self.allowed.into()
+    }
+
     /// Hits that count against the limit now, rounded up.
     pub(super) fn used(&self, tally: &Tally) -> u64 {
         if !self.slides {
@@ -81,7 +104,7 @@ impl Room {
             .saturating_add(u64::try_from(share).unwrap_or(u64::MAX))
     }
 
-    /// What it comes to when `counted` was found, and these hits were added or, over the limit, not.
+    /// What it comes to when `counted` was found, and these hits were added or, over the limit, only charged.
     pub(super) fn judge(&self, counted: &Counted, now_s: u64) -> Judgement {
         let tally = Tally {
             window: counted.window,
@@ -91,30 +114,35 @@ impl Room {
         };
         let before = self.used(&tally);
         let allowed = u64::from(self.allowed);
-        let over = before.saturating_add(self.addend) > allowed;
+        let over = !self.fits(before);
         let added = counted.after.saturating_sub(counted.before);
         let left = allowed
             .saturating_sub(before)
             .saturating_sub(added.min(self.addend));
+        let after = Tally {
+            current: tally.current.saturating_add(added),
+            ..tally
+        };
         Judgement {
             over,
             remaining: u32::try_from(left).unwrap_or(u32::MAX),
-            reset_s: self.reset_s(&tally, over, now_s),
+            reset_s: self.reset_s(&after, over, now_s),
             before,
             addend: self.addend,
             allowed: self.allowed,
         }
     }
 
-    /// Seconds until these hits pass if they were over, when there is such a time in this window; else
-    /// until the window ends.
+    /// Seconds until these hits pass if they were over, or one hit if they were charged, when there is such a time
+    /// in this window; else until the window ends.
     fn reset_s(&self, tally: &Tally, over: bool, now_s: u64) -> u32 {
         let end_s = tally.window.seconds_left(now_s);
         if !over || !self.slides || tally.previous == 0 {
             return end_s;
         }
+        let wanted = if self.debt > 0 { 1 } else { self.addend.max(1) };
         let Some(room) = u64::from(self.allowed)
-            .checked_sub(self.addend)
+            .checked_sub(wanted)
             .and_then(|room| room.checked_sub(tally.current))
         else {
             return end_s;

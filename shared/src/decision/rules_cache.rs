@@ -36,9 +36,10 @@ impl Features {
     fn of(rules: &RuleSet) -> Self {
         Self {
             replaces: rules.rules().any(|(_, rule)| !rule.replaces.is_empty()),
-            several: rules
-                .rules()
-                .any(|(_, rule)| rule.is_gated() || rule.position() > 0),
+            several: rules.modes().denied_uncounted
+                || rules
+                    .rules()
+                    .any(|(_, rule)| rule.is_gated() || rule.position() > 0),
         }
     }
 

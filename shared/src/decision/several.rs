@@ -6,6 +6,9 @@
 //! it passes, and once to count. The first look takes nothing; what other threads count in between may
 //! turn a request away at the second, after some of its limits have counted it. A gated limit never
 //! admits more than it allows for that: its gate is asked again in the step that adds.
+//!
+//! A descriptor that states a *cost* reports what was spent already: a gated limit that it does not fit refuses
+//! it and charges it all the same, as far as the debt of its rule allows, whatever becomes of the request.
 
 use super::judge::{Judgement, Room};
 use super::token_bucket::BucketGate;
@@ -24,13 +27,13 @@ struct Pending<'r> {
     target: Target<'r>,
     key: Key,
     counting: Counting,
+    /// Whether it counts only what it admits.
+    is_gated: bool,
+    /// Hits beyond the limit that a cost may be charged; 0 if the descriptor states none.
+    debt: u32,
 }
 
 impl Pending<'_> {
-    fn is_gated(&self) -> bool {
-        self.target.rule.is_some_and(Rule::is_gated)
-    }
-
     /// The limit as answers say it: of a token bucket, its size and the time an empty one takes to fill.
     fn answered(&self) -> AppliedLimit {
         match self.counting {
@@ -48,6 +51,7 @@ impl Pending<'_> {
         Room {
             allowed: self.target.limit.requests_per_unit,
             addend: self.target.addend,
+            debt: self.debt,
             slides: rule.is_some_and(|rule| rule.algorithm == Algorithm::SlidingWindow),
             now_ms,
         }
@@ -82,9 +86,16 @@ impl<C: Clock> Limiter<C> {
                 let target = request.target(descriptor, limit);
                 let counting = target.rule.and_then(Rule::counting);
                 let counting = counting.unwrap_or(Counting::Windows(limit.period));
+                let is_gated = request.is_gated(&target);
                 pending.push(Pending {
                     position,
                     key: self.key(request, descriptor, &target, counting, key_bytes),
+                    is_gated,
+                    debt: if is_gated {
+                        debt(descriptor, &target)
+                    } else {
+                        0
+                    },
                     target,
                     counting,
                 });
@@ -93,7 +104,7 @@ impl<C: Clock> Limiter<C> {
         let modes = request.rules.modes();
         let now_ms = self.clock.now_ms();
         let mut pass = Pass::Admitted;
-        if pending.iter().any(Pending::is_gated) {
+        if pending.iter().any(|limit| limit.is_gated) {
             let mut seen = statuses.to_vec();
             let votes = self.go(
                 request,
@@ -181,12 +192,18 @@ impl<C: Clock> Limiter<C> {
     ) -> Result<Judgement, CountError> {
         let (target, key) = (&pending.target, &pending.key);
         let addend = target.addend;
-        if pass == Pass::Look || pending.is_gated() {
-            let added = if pass == Pass::Admitted { addend } else { 0 };
+        if pass == Pass::Look || pending.is_gated {
+            let is_counted = match pass {
+                Pass::Look => false,
+                Pass::Admitted => true,
+                Pass::Refused => pending.debt > 0,
+            };
+            let added = if is_counted { addend } else { 0 };
             if let Counting::Tokens(bucket) = pending.counting {
                 let gate = BucketGate {
                     bucket,
                     addend,
+                    debt: pending.debt,
                     now_ms,
                     region: &self.region,
                 };
@@ -204,6 +221,28 @@ impl<C: Clock> Limiter<C> {
             addend,
             request.now_s,
         ))
+    }
+}
+
+/// Hits beyond a limit that a descriptor may be charged, if it states a cost: several hits of its own, or, where
+/// the rule says how far its debt may go, several hits in any way.
+fn debt(descriptor: &Descriptor<'_>, target: &Target<'_>) -> u32 {
+    let is_said = target.rule.is_some_and(|rule| rule.debt.is_some());
+    if target.addend < 2 || !(descriptor.hits_addend.is_some() || is_said) {
+        return 0;
+    }
+    let own_limit = target.limit.requests_per_unit;
+    // A limit that a request brings along is a rule that says nothing.
+    target
+        .rule
+        .map_or_else(|| own_limit.min(u32::MAX - own_limit), Rule::debt)
+}
+
+impl Request<'_> {
+    /// Whether a limit counts only what it admits.
+    fn is_gated(&self, target: &Target<'_>) -> bool {
+        let of_requests = self.rules.modes().denied_uncounted;
+        target.rule.map_or(of_requests, Rule::is_gated)
     }
 }
 

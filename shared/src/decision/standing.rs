@@ -55,6 +55,7 @@ impl Standing {
                 let room = Room {
                     allowed,
                     addend: 0,
+                    debt: 0,
                     slides: rule.algorithm == Algorithm::SlidingWindow,
                     now_ms,
                 };

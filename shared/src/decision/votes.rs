@@ -54,7 +54,7 @@ impl Votes {
     /// Over when any plain limit is, or when there are quotas and all of them are used up.
     #[inline]
     pub(super) fn overall(self, modes: Modes, statuses: &[Status]) -> Result<Code, CountError> {
-        if modes != Modes::default() {
+        if modes.shadow | modes.quota {
             return self.overall_in(modes, statuses);
         }
         if self.over || (self.quota_used_up && !self.quota_left) {
@@ -119,7 +119,13 @@ mod tests {
             ..Status::UNLIMITED_BY_ANY_RULE
         };
         let exceeded = [status(Code::OverLimit); 2];
-        let modes = [false, true].map(|quota| [false, true].map(|shadow| Modes { shadow, quota }));
+        let modes = [false, true].map(|quota| {
+            [false, true].map(|shadow| Modes {
+                shadow,
+                quota,
+                ..Modes::default()
+            })
+        });
         for modes in modes.concat() {
             let votes = votes([Vote::Over, failed(false)]);
             let expected = if modes.shadow {
@@ -132,7 +138,7 @@ mod tests {
         let one_left = [status(Code::OverLimit), status(Code::Ok)];
         let modes = Modes {
             quota: true,
-            shadow: false,
+            ..Modes::default()
         };
         let votes = votes([Vote::Over, failed(false)]);
         assert_eq!(votes.overall(modes, &one_left), Err(FAILED));

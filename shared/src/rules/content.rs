@@ -31,6 +31,10 @@ pub fn content(rules: &RuleSet) -> Vec<u8> {
         out: LABEL.to_vec(),
     };
     writer.flags(&[modes.shadow, modes.quota]);
+    if modes.denied_uncounted {
+        // No set has so many domains.
+        writer.number(u32::MAX);
+    }
     let mut domains: Vec<_> = rules.domains.iter().zip(&below_domains).collect();
     domains.sort_by_key(|(domain, _)| &domain.name);
     writer.count(domains.len());
@@ -95,6 +99,11 @@ impl<'a> Writer<'a> {
                 self.number(2);
                 self.number(burst.get());
             }
+        }
+        // Only where a rule says one. Flags, which follow else, are no such bytes.
+        if let Some(debt) = rule.debt {
+            self.number(u32::MAX);
+            self.number(debt);
         }
         self.flags(&[
             rule.count_denied,
@@ -209,7 +218,9 @@ descriptors: [{key: sender, rate_limit: {unlimited: true}}]
             ("value: /api/*", "value: /api/*\n    share_threshold: true"),
             ("value: /api/*", "value: /api/*\n    value_to_metric: true"),
             ("5}", "5, hivemind: {count_denied: false}}"),
+            ("5}", "5, hivemind: {count_denied: false, debt: 5}}"),
             ("5}", "5, hivemind: {algorithm: sliding_window}}"),
+            ("5}", "5, hivemind: {algorithm: sliding_window, debt: 0}}"),
             ("5}", "5, hivemind: {algorithm: token_bucket, burst: 7}}"),
             ("5}", "5, hivemind: {algorithm: token_bucket, burst: 8}}"),
             // It matches, and has no limit.

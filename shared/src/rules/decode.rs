@@ -92,6 +92,7 @@ pub fn decode(bytes: &[u8]) -> Result<RuleSet, DecodeError> {
         modes: Modes {
             shadow: modes & mode_flag::SHADOW != 0,
             quota: modes & mode_flag::QUOTA != 0,
+            denied_uncounted: modes & mode_flag::DENIED_UNCOUNTED != 0,
         },
         near_limit_ratio,
         ..decoder.draft()?
@@ -179,6 +180,7 @@ impl Decoder<'_> {
         let limit = self.limit()?;
         let flags = self.flags(rule_flag::ALL)?;
         let algorithm = self.algorithm(flags, limit)?;
+        let debt = self.debt(flags)?;
         let name = self.text()?;
         let replaces_count = self.reader.count(1)?;
         let mut replaces = Vec::with_capacity(replaces_count);
@@ -196,6 +198,7 @@ impl Decoder<'_> {
             replaces: replaces.into(),
             algorithm,
             count_denied: flags & rule_flag::KEEPS_DENIED_UNCOUNTED == 0,
+            debt,
             shadow_mode: flags & rule_flag::SHADOW_MODE != 0,
             quota_mode: flags & rule_flag::QUOTA_MODE != 0,
             detailed_metric: flags & rule_flag::DETAILED_METRIC != 0,
@@ -239,6 +242,20 @@ impl Decoder<'_> {
                 }
                 Ok(Algorithm::TokenBucket { burst })
             }
+            _ => Err(self.unknown()),
+        }
+    }
+
+    /// Any number: [`Rule::debt`] bounds it.
+    fn debt(&mut self, flags: u8) -> Result<Option<u32>, DecodeError> {
+        let gated =
+            rule_flag::SLIDING_WINDOW | rule_flag::TOKEN_BUCKET | rule_flag::KEEPS_DENIED_UNCOUNTED;
+        if flags & gated == 0 {
+            return Ok(None);
+        }
+        match self.reader.byte()? {
+            0 => Ok(None),
+            1 => Ok(Some(self.reader.number()?)),
             _ => Err(self.unknown()),
         }
     }

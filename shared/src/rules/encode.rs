@@ -7,7 +7,7 @@
 //! descriptors
 //!          count; for each: parent, text (key), flags: 1 byte,
 //!          [text (value)], [rule, further rules of the same descriptor]
-//! rule     period (0 = unlimited), [requests per unit], flags: 1 byte, [burst],
+//! rule     period (0 = unlimited), [requests per unit], flags: 1 byte, [burst], [1, debt, or 0],
 //!          text (name), count and text each (replaces), [text (metadata as JSON)],
 //!          statistics index, text (file), line
 //! ```
@@ -15,7 +15,7 @@
 //! Numbers take one to five bytes, seven bits a byte, lowest first. A text is given by its number in
 //! the list of texts; number 0 is the empty one. The ratio is the bits of a number in single precision. A parent below the number of domains is a domain, one
 //! above it a descriptor, which comes before its children. What is in brackets is there when the flags
-//! (for requests per unit: the period) say so.
+//! (for requests per unit: the period; for the debt: that hits count only if they are admitted) say so.
 
 use std::collections::HashMap;
 
@@ -98,6 +98,12 @@ impl<'a> Encoder<'a> {
         if let Algorithm::TokenBucket { burst } = rule.algorithm {
             self.number(burst.get());
         }
+        if rule.is_gated() {
+            self.number(u32::from(rule.debt.is_some()));
+            if let Some(debt) = rule.debt {
+                self.number(debt);
+            }
+        }
         self.text_number(&rule.name);
         self.number(number(rule.replaces.len()));
         for name in &rule.replaces {
@@ -131,7 +137,9 @@ impl<'a> Encoder<'a> {
 
     fn finish(self, rules: &RuleSet) -> Vec<u8> {
         let modes = rules.modes;
-        let modes = flag(mode_flag::SHADOW, modes.shadow) | flag(mode_flag::QUOTA, modes.quota);
+        let modes = flag(mode_flag::SHADOW, modes.shadow)
+            | flag(mode_flag::QUOTA, modes.quota)
+            | flag(mode_flag::DENIED_UNCOUNTED, modes.denied_uncounted);
         let mut out = vec![VERSION, modes];
         put_number(&mut out, rules.near_limit_ratio.bits());
         put_number(&mut out, number(self.texts.len()));

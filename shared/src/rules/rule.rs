@@ -84,6 +84,9 @@ pub struct Modes {
     /// Every descriptor is a quota, also one that no limit applies to: a request is refused only when
     /// all of its descriptors are over.
     pub quota: bool,
+    /// Limits that do not say whether they count what is refused do not, those that requests bring along among
+    /// them.
+    pub denied_uncounted: bool,
 }
 
 /// Where a rule is written.
@@ -117,6 +120,8 @@ pub struct Rule {
     pub algorithm: Algorithm,
     /// Whether hits of a request that is refused, by this rule or by another one, are counted all the same.
     pub count_denied: bool,
+    /// The `debt` that it says, if it does: see [`Self::debt`].
+    pub debt: Option<u32>,
     /// Whether it only counts and never refuses.
     pub shadow_mode: bool,
     /// Whether it is one of several quotas, of which all have to be used up to refuse a request.
@@ -166,6 +171,29 @@ impl Rule {
         !self.count_denied || self.algorithm != Algorithm::FixedWindow
     }
 
+    /// Hits beyond its limit that a cost may be charged which does not fit: what it says, or else its limit, of a
+    /// token bucket what flows in within a unit or its `burst`, whichever is more. 0 of a rule that counts all hits.
+    pub fn debt(&self) -> u32 {
+        let RuleLimit::Limited {
+            requests_per_unit,
+            period,
+        } = self.limit
+        else {
+            return 0;
+        };
+        if !self.is_gated() {
+            return 0;
+        }
+        let most = match self.algorithm {
+            Algorithm::TokenBucket { burst } => {
+                TokenBucket::debt_max(requests_per_unit, period, burst)
+            }
+            Algorithm::FixedWindow | Algorithm::SlidingWindow => u32::MAX - requests_per_unit,
+        };
+        let usual = requests_per_unit.max(self.allowed());
+        self.debt.unwrap_or(usual).min(most)
+    }
+
     /// How its hits are counted; `None` when they are not.
     pub fn counting(&self) -> Option<Counting> {
         match (self.token_bucket(), self.limit) {
@@ -184,7 +212,7 @@ impl Rule {
                     requests_per_unit,
                     period,
                 },
-            ) => TokenBucket::new(requests_per_unit, period, burst).ok(),
+            ) => TokenBucket::with_debt(requests_per_unit, period, burst, self.debt()).ok(),
             _ => None,
         }
     }

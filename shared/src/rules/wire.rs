@@ -3,13 +3,14 @@
 use super::decode::DecodeError;
 
 /// Version of the encoding, its first byte. Another version is refused, never guessed at.
-pub(super) const VERSION: u8 = 4;
+pub(super) const VERSION: u8 = 5;
 
 /// Bits of the modes.
 pub(super) mod mode_flag {
     pub(crate) const SHADOW: u8 = 1;
     pub(crate) const QUOTA: u8 = 1 << 1;
-    pub(crate) const ALL: u8 = SHADOW | QUOTA;
+    pub(crate) const DENIED_UNCOUNTED: u8 = 1 << 2;
+    pub(crate) const ALL: u8 = SHADOW | QUOTA | DENIED_UNCOUNTED;
 }
 
 /// Bits of a descriptor's flags.

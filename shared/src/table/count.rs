@@ -43,8 +43,8 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         self.count_if(key, addend, now_s, clock, &Open, claimant)
     }
 
-    /// As [`Self::count`], if the gate admits the hits; else what is counted stays as it is, and a key
-    /// that nothing was counted for gets no slot.
+    /// As [`Self::count`], if the gate admits the hits; else only those are counted that it charges all the same,
+    /// and a key that nothing was counted for gets no slot.
     ///
     /// # Errors
     /// [`CountError`]; nothing was counted then.
@@ -63,7 +63,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             let located = match found.take() {
                 Some(located) => located,
                 None if addend == 0 => return Ok(Self::nothing(key, now_s, gate)),
-                None if !G::IS_OPEN && Self::nothing(key, now_s, gate).refused => {
+                None if !G::IS_OPEN && Self::takes_nothing(key, now_s, gate) => {
                     return Ok(Self::nothing(key, now_s, gate));
                 }
                 None => self.claim(key, clock, &claimant)?,
@@ -78,17 +78,27 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         Err(CountError::Contended)
     }
 
-    /// What a key without a slot has counted.
-    fn nothing(key: &Key, now_s: u64, gate: &impl Gate) -> Counted {
-        let window = key.period.window_at(now_s);
-        let tally = Tally {
-            window,
+    /// What is counted for a key without a slot.
+    fn empty(key: &Key, now_s: u64) -> Tally {
+        Tally {
+            window: key.period.window_at(now_s),
             current: 0,
             previous: 0,
             slot: None,
-        };
+        }
+    }
+
+    /// Whether a gate neither admits nor charges hits of a key without a slot.
+    fn takes_nothing(key: &Key, now_s: u64, gate: &impl Gate) -> bool {
+        let tally = Self::empty(key, now_s);
+        !gate.admits(&tally) && gate.charges(&tally) == 0
+    }
+
+    /// What a key without a slot has counted.
+    fn nothing(key: &Key, now_s: u64, gate: &impl Gate) -> Counted {
+        let tally = Self::empty(key, now_s);
         Counted {
-            window,
+            window: tally.window,
             before: 0,
             after: 0,
             remote: 0,
@@ -104,7 +114,7 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
         &self,
         key: &Key,
         located: Located,
-        mut addend: u64,
+        addend: u64,
         now_s: u64,
         clock: &impl Clock,
         gate: &G,
@@ -133,16 +143,17 @@ impl<W: Word, const BUCKET: usize> Table<'_, W, BUCKET> {
             };
             let mut previous = 0;
             let mut refused = false;
+            let mut added = addend;
             if !G::IS_OPEN {
                 let tally = self.tally(located, found, window, before);
                 previous = tally.previous;
                 refused = !gate.admits(&tally);
                 if refused {
-                    addend = 0;
+                    added = gate.charges(&tally).min(addend);
                 }
             }
-            let after = u64::from(before).saturating_add(addend);
-            if addend > 0 {
+            let after = u64::from(before).saturating_add(added);
+            if added > 0 {
                 let count = u32::try_from(after).unwrap_or(u32::MAX);
                 let new = Count::Hits {
                     window: window.number(),

@@ -6,7 +6,7 @@ use crate::window::Window;
 /// Looks at a key's counts before hits are added to them, and says whether they may be.
 ///
 /// The look and the adding are one step: if the count changes in between, the gate is asked again. So of
-/// hits that come at once, no more are added than it admits one after the other. What a gate writes down when
+/// hits that come at once, no more are added than it admits or charges one after the other. What a gate writes down when
 /// asked has to be true whether the hits are added or not.
 pub trait Gate {
     /// Whether it admits everything without a look, as [`Open`] does.
@@ -14,6 +14,11 @@ pub trait Gate {
 
     /// Whether hits may be added to such a count.
     fn admits(&self, tally: &Tally) -> bool;
+
+    /// How many of the hits are added all the same where it does not admit them: a cost that was spent already.
+    fn charges(&self, _: &Tally) -> u64 {
+        0
+    }
 }
 
 /// Admits everything: the hits are counted, whatever is counted already.

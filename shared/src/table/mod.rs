@@ -66,7 +66,7 @@ pub struct Counted {
     pub remote: i64,
     /// Hits in the window before that one, here and by peers, less what was forgiven; 0 when no gate had to look at them.
     pub previous: u64,
-    /// Whether the gate did not admit the hits, so that they were not added.
+    /// Whether the gate did not admit the hits, so that only those were added that it charged.
     pub refused: bool,
     /// The slot counted in; `None` when the key has none and nothing was to be added.
     pub slot: Option<Place>,

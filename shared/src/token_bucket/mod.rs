@@ -12,8 +12,8 @@
 //!
 //! The second line is what flowed past a full bucket (a queue's reflection, as in Lindley's recursion): it
 //! only grows, and only just before a hit, so that the highest one seen is all that needs to be remembered.
-//! A window is at least as long as an empty bucket takes to fill, so that whoever was silent for a whole
-//! window has a full bucket.
+//! A window is at least as long as a bucket with its largest debt takes to fill, so that whoever was silent
+//! for a whole window has a full bucket.
 
 mod memory;
 mod remember;
@@ -54,10 +54,25 @@ impl TokenBucket {
     /// # Errors
     /// [`TokenBucketError`]: no tokens, or too few for the size.
     pub fn new(tokens: u32, period: Period, burst: NonZeroU32) -> Result<Self, TokenBucketError> {
+        Self::with_debt(tokens, period, burst, 0)
+    }
+
+    /// The same, of a bucket that may lack so many tokens more than it holds.
+    ///
+    /// # Errors
+    /// [`TokenBucketError`]: no tokens, or too few for the size and the debt.
+    pub fn with_debt(
+        tokens: u32,
+        period: Period,
+        burst: NonZeroU32,
+        debt: u32,
+    ) -> Result<Self, TokenBucketError> {
         if tokens == 0 {
             return Err(TokenBucketError::NoTokens);
         }
-        let periods = burst.get().div_ceil(tokens);
+        let lacking = u64::from(burst.get()) + u64::from(debt);
+        let periods = lacking.div_ceil(tokens.into());
+        let periods = u32::try_from(periods).map_err(|_| TokenBucketError::TooSlow)?;
         let multiplier = period.multiplier().saturating_mul(periods);
         let window = Period::new(period.unit(), multiplier)
             .map_err(|_: PeriodError| TokenBucketError::TooSlow)?;
@@ -68,12 +83,23 @@ impl TokenBucket {
         })
     }
 
+    /// The largest debt of such a bucket that flows in within the longest window.
+    pub fn debt_max(tokens: u32, period: Period, burst: NonZeroU32) -> u32 {
+        let periods = Period::multiplier_max(period.unit()) / period.multiplier().max(1);
+        let lacking = u64::from(tokens) * u64::from(periods);
+        let debt = lacking.saturating_sub(burst.get().into());
+        u32::try_from(debt)
+            .unwrap_or(u32::MAX)
+            .min(u32::MAX - burst.get())
+    }
+
     /// Tokens in a full bucket.
     pub const fn burst(&self) -> u32 {
         self.burst.get()
     }
 
-    /// The windows its hits are counted in: whole periods, and as many as it takes to fill it.
+    /// The windows its hits are counted in: whole periods, and as many as it takes to fill it from its largest
+    /// debt on.
     pub const fn window(&self) -> Period {
         self.window
     }
@@ -185,6 +211,28 @@ mod tests {
             let bucket = bucket(tokens, unit, burst);
             assert_eq!(bucket.fill_time().to_string(), fill_time, "{bucket:?}");
         }
+    }
+
+    #[test]
+    fn a_window_is_as_long_as_the_largest_debt_takes_to_flow_in() {
+        let period = Period::from(Unit::Second);
+        let burst = NonZeroU32::new(10).unwrap();
+        let indebted = TokenBucket::with_debt(10, period, burst, 15).unwrap();
+        assert_eq!(indebted.window().seconds(), 3);
+        assert_eq!(indebted.tokens_per_window(), 30);
+        let most = TokenBucket::debt_max(10, period, burst);
+        assert_eq!(most, 655_340);
+        assert!(TokenBucket::with_debt(10, period, burst, most).is_ok());
+        assert_eq!(
+            TokenBucket::with_debt(10, period, burst, most + 1),
+            Err(TokenBucketError::TooSlow)
+        );
+        let years = Unit::Year.into();
+        assert_eq!(TokenBucket::debt_max(1, years, burst), 0);
+        assert_eq!(
+            TokenBucket::debt_max(u32::MAX, period, burst),
+            u32::MAX - 10
+        );
     }
 
     #[test]

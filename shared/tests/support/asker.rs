@@ -51,14 +51,25 @@ impl Asker {
         }
     }
 
+    /// Asks whether so many hits pass; with none, whether one would.
     pub(crate) fn ask(&mut self, hits: u64) -> Status {
+        let own = (hits == 0).then_some(0);
+        self.call(own, u32::try_from(hits).unwrap())
+    }
+
+    /// Reports a cost, as a descriptor of its own.
+    pub(crate) fn report(&mut self, hits: u64) -> Status {
+        self.call(Some(hits), 1)
+    }
+
+    fn call(&mut self, own: Option<u64>, of_request: u32) -> Status {
         let entries = [Entry::new("k", "v")];
         let descriptor = Descriptor {
-            hits_addend: Some(hits),
+            hits_addend: own,
             ..Descriptor::new(&entries)
         };
         self.limiter
-            .decide(b"d", &[descriptor], 1, &mut self.decision)
+            .decide(b"d", &[descriptor], of_request, &mut self.decision)
             .unwrap();
         self.decision.statuses[0]
     }

@@ -151,6 +151,7 @@ fn load(case: &Case) -> Result<RuleSet, Problems> {
         modes: Modes {
             shadow: setting(case, "shadow_mode"),
             quota: setting(case, "quota_mode"),
+            denied_uncounted: case.settings.get("count_denied") == Some(&false),
         },
         ..source::Options::default()
     };

@@ -10,6 +10,8 @@ pub(super) enum Reading {
     Text,
     /// As Go's `strconv.ParseBool` reads it.
     Boolean,
+    /// The same, of a key that says the opposite.
+    Opposite,
     /// As Go's `time.ParseDuration` reads it.
     Duration,
     /// One of logrus' levels.
@@ -39,6 +41,7 @@ impl Reading {
             Self::Text => Some(value.to_owned()),
             Self::Size => Some(if value == "0" { "4194304" } else { value }.to_owned()),
             Self::Boolean => boolean(value).map(|flag| flag.to_string()),
+            Self::Opposite => boolean(value).map(|flag| (!flag).to_string()),
             Self::Duration => duration(value).map(|span| format!("{}ms", span.as_millis())),
             Self::LogLevel => log_level(value).map(str::to_owned),
             Self::LogFormat => Some(log_format(value).to_owned()),
@@ -59,7 +62,7 @@ impl Reading {
     /// What is expected.
     const fn expected(self) -> &'static str {
         match self {
-            Self::Boolean => "true or false",
+            Self::Boolean | Self::Opposite => "true or false",
             Self::Duration => "a duration such as 500ms, 10s or 1h30m",
             Self::LogLevel => "panic, fatal, error, warn, info, debug or trace",
             Self::Source => "FILE or GRPC_XDS_SOTW",

@@ -61,7 +61,7 @@ pub(super) const XDS_SERVER_KEY: &str = "xds.server";
 const XDS_TLS: &str = "CONFIG_GRPC_XDS_SERVER_USE_TLS";
 
 /// Variables that are one of our keys each.
-pub(super) const EQUALS: [Equal; 39] = [
+pub(super) const EQUALS: [Equal; 40] = [
     equal("GRPC_HOST", "server.address", Reading::Address),
     equal("GRPC_PORT", "server.grpc_port", Reading::Text),
     equal("GRPC_UDS", "server.grpc_socket", Reading::Text),
@@ -97,6 +97,11 @@ pub(super) const EQUALS: [Equal; 39] = [
     ),
     equal("SHADOW_MODE", "rate_limiting.shadow_mode", Reading::Boolean),
     equal("QUOTA_MODE", "rate_limiting.quota_mode", Reading::Boolean),
+    equal(
+        "STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT",
+        "rate_limiting.count_denied",
+        Reading::Opposite,
+    ),
     equal(
         "LIMIT_RESPONSE_HEADERS_ENABLED",
         "rate_limiting.response_headers",
@@ -220,7 +225,7 @@ impl Group {
 }
 
 /// Every group without an equal; the first that holds a variable has it.
-pub(super) const WITHOUT_EQUAL: [Group; 7] = [
+pub(super) const WITHOUT_EQUAL: [Group; 6] = [
     Group {
         names: &[
             "BACKEND_TYPE",
@@ -231,11 +236,6 @@ pub(super) const WITHOUT_EQUAL: [Group; 7] = [
             "CACHE_KEY_PREFIX",
         ],
         reason: "there is no store, counts are in region.path",
-    },
-    Group {
-        names: &["STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT"],
-        reason: "a rule whose refused requests do not count says so itself, with hivemind: \
-                 {count_denied: false} in its rate_limit",
     },
     Group {
         names: &[

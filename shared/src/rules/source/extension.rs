@@ -12,42 +12,84 @@ use crate::yaml::{Mapping, Node, Scalar, Span, closest, printable};
 pub(super) struct Extension {
     pub(super) algorithm: Algorithm,
     pub(super) count_denied: bool,
-}
-
-impl Default for Extension {
-    fn default() -> Self {
-        Self {
-            algorithm: Algorithm::FixedWindow,
-            count_denied: true,
-        }
-    }
+    pub(super) debt: Option<u32>,
 }
 
 impl FileReader<'_> {
     /// Reads the block of a limit that allows `amount`.
     pub(super) fn extension(&mut self, limit: &Mapping, amount: Option<RuleLimit>) -> Extension {
+        let absent = Extension {
+            algorithm: Algorithm::FixedWindow,
+            count_denied: self.counts_denied || amount == Some(RuleLimit::Unlimited),
+            debt: None,
+        };
         let Some(node) = limit.get("hivemind").filter(|node| !node.is_null()) else {
-            return Extension::default();
+            return absent;
         };
         let Some(mapping) = self.mapping(node, "'hivemind'", Place::Extension) else {
-            return Extension::default();
+            return absent;
         };
         if amount == Some(RuleLimit::Unlimited) {
             let message = "'hivemind' does nothing where there is no limit";
             self.warn(node.span(), message, "leave it out, or 'unlimited'");
         }
         let algorithm = self.algorithm(mapping, amount);
+        let count_denied = self.count_denied(mapping, algorithm);
         Extension {
             algorithm,
-            count_denied: self.count_denied(mapping, algorithm),
+            count_denied,
+            debt: self.debt(mapping, amount, algorithm, count_denied),
         }
+    }
+
+    fn debt(
+        &mut self,
+        mapping: &Mapping,
+        amount: Option<RuleLimit>,
+        algorithm: Algorithm,
+        count_denied: bool,
+    ) -> Option<u32> {
+        let debt = self.number(mapping, "debt")?;
+        let span = mapping.get("debt").map(Node::span).unwrap_or_default();
+        let Some(RuleLimit::Limited {
+            requests_per_unit,
+            period,
+        }) = amount
+        else {
+            return None;
+        };
+        if count_denied {
+            self.error_with_hint(
+                span,
+                "'debt' does nothing in a limit that counts what it denied",
+                "add 'count_denied: false', or leave out 'debt'",
+            );
+            return None;
+        }
+        let (what, most) = match algorithm {
+            Algorithm::TokenBucket { burst } => (
+                "it would take longer than ten years, or 65,535 units, for such a debt to flow into the token bucket",
+                TokenBucket::debt_max(requests_per_unit, period, burst),
+            ),
+            Algorithm::FixedWindow | Algorithm::SlidingWindow => (
+                "limit and debt together are more than 4294967295",
+                u32::MAX - requests_per_unit,
+            ),
+        };
+        if debt > most {
+            self.error_with_hint(span, what, format!("write {most} or less"));
+            return None;
+        }
+        Some(debt)
     }
 
     fn count_denied(&mut self, mapping: &Mapping, algorithm: Algorithm) -> bool {
         let asked = mapping.get("count_denied").filter(|it| !it.is_null());
         let flag = asked.map(|node| (node.span(), self.flag(mapping, "count_denied")));
         let what = match (algorithm, flag) {
-            (Algorithm::FixedWindow, flag) => return flag.is_none_or(|(_, asked)| asked),
+            (Algorithm::FixedWindow, flag) => {
+                return flag.map_or(self.counts_denied, |(_, asked)| asked);
+            }
             (_, None | Some((_, false))) => return false,
             (Algorithm::SlidingWindow, _) => "a sliding window never counts what it denied",
             (Algorithm::TokenBucket { .. }, _) => "what a token bucket denied takes no tokens",

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::schema::{Place, complaint};
+use crate::rules::rule::Modes;
 use crate::yaml::{
     Invisible, Mapping, Node, Problem, Problems, Scalar, Source, Span, closest, printable,
 };
@@ -22,16 +23,19 @@ pub(super) struct FileReader<'a> {
     pub(super) path: String,
     /// Descriptors around the current one.
     pub(super) depth: usize,
+    /// Whether limits that do not say so count what they deny.
+    pub(super) counts_denied: bool,
 }
 
 impl<'a> FileReader<'a> {
-    pub(super) fn new(source: &'a Source, problems: &'a mut Problems) -> Self {
+    pub(super) fn new(source: &'a Source, modes: Modes, problems: &'a mut Problems) -> Self {
         Self {
             source,
             problems,
             texts: HashSet::new(),
             path: String::new(),
             depth: 0,
+            counts_denied: !modes.denied_uncounted,
         }
     }
 

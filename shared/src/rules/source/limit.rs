@@ -115,6 +115,7 @@ impl FileReader<'_> {
                 replaces: replaces.iter().map(|(name, _)| Arc::clone(name)).collect(),
                 algorithm: extension.algorithm,
                 count_denied: extension.count_denied,
+                debt: extension.debt,
                 shadow_mode: beside.shadow_mode,
                 quota_mode: beside.quota_mode,
                 detailed_metric: beside.detailed_metric,

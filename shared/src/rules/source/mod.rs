@@ -19,6 +19,7 @@
 //!       hivemind:                     # what envoyproxy/ratelimit does not know
 //!         algorithm: fixed_window     # or sliding_window
 //!         count_denied: true          # whether refused requests count
+//!         debt: 100                   # what a cost that does not fit may take beyond the limit
 //!     rate_limits: []                 # instead of rate_limit: several of them, all of which hold
 //!     shadow_mode: false              # count, but never refuse
 //!     quota_mode: false               # one of several quotas
@@ -137,7 +138,8 @@ impl<'a> Reading<'a> {
     }
 
     fn add(&mut self, source: &'a Source, document: &Document) {
-        let file = FileReader::new(source, &mut self.problems).file(document);
+        let modes = self.options.modes;
+        let file = FileReader::new(source, modes, &mut self.problems).file(document);
         if let Some(file) = file {
             self.domains.add(source, file, &mut self.problems);
         }

@@ -48,7 +48,7 @@ impl Place {
                 "replaces",
                 "hivemind",
             ],
-            Self::Extension => &["algorithm", "burst", "count_denied"],
+            Self::Extension => &["algorithm", "burst", "count_denied", "debt"],
             Self::Replaces => &["name"],
         }
     }

@@ -101,6 +101,7 @@ fn every_part_of_a_rule_survives() {
         Rule {
             algorithm: Algorithm::SlidingWindow,
             count_denied: false,
+            debt: Some(u32::MAX),
             shadow_mode: true,
             ..rule(0)
         },
@@ -147,6 +148,7 @@ fn every_part_of_a_rule_survives() {
         modes: Modes {
             shadow: true,
             quota: true,
+            denied_uncounted: true,
         },
         near_limit_ratio: NearLimitRatio::new(0.25).unwrap(),
         domains: vec![Arc::from("d")],

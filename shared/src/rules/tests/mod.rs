@@ -34,6 +34,7 @@ pub(super) fn rule(requests_per_unit: u32) -> Rule {
         replaces: Box::default(),
         algorithm: Algorithm::FixedWindow,
         count_denied: true,
+        debt: None,
         shadow_mode: false,
         quota_mode: false,
         detailed_metric: false,

@@ -5,6 +5,7 @@ use hivemind_shared::table::Key;
 use hivemind_shared::window::Unit;
 
 use super::lab::{Lab, Parcel, TICK_US, address, key, name, seal};
+use crate::budget::Budget;
 use crate::drops::DropCause;
 use crate::names::KEYS_MAX;
 use crate::node::names::{LOOKED_UP_MAX, WANTED_NAMES_MAX};
@@ -258,19 +259,45 @@ fn a_member_that_wants_all_names_all_the_time_makes_little_work() {
 }
 
 #[test]
-fn without_a_budget_for_copies_no_names_are_told() {
-    let mut settings = Settings::new("test");
-    settings.send_bytes_per_s = 20_000;
-    let mut lab = Lab::joined_with(&[1, 2], settings);
-    for number in 0..2_000 {
+fn names_are_told_out_of_the_budget_and_not_beyond_it() {
+    let mut lab = Lab::joined(&[1, 2]);
+    for number in 0..500 {
         lab.hit(1, &key(number, Unit::Year), 5);
     }
-    let mut bytes = 0;
-    lab.run_lossy_ms(20_000, &mut |parcel| {
-        if parcel.section(NAMES).is_some() {
-            bytes += parcel.bytes.len();
-        }
-        false
-    });
-    assert!(bytes > 0 && bytes <= 20 * 20_000, "{bytes}");
+    let names = std::mem::take(&mut lab.node(1).counters.names);
+    lab.run_ms(100);
+    lab.node(1).counters.names = names;
+    let now_us = lab.now.monotonic_us;
+    lab.node(1).mesh.budget = Budget::new(5_000, now_us);
+    let mut told = 0;
+    while lab.node(2).counters.names.len() < 500 {
+        let mut bytes = 0;
+        lab.run_lossy_ms(1_000, &mut |parcel| {
+            if parcel.section(NAMES).is_some() {
+                bytes += parcel.bytes.len();
+            }
+            false
+        });
+        // What comes in in a second, the buckets, and the last datagram.
+        assert!(bytes <= 5_000 + 500 + 1_200, "{bytes}");
+        told += bytes;
+        assert!(lab.now.monotonic_us < now_us + 120_000_000, "{told}");
+    }
+    assert!(told > 20_000, "or this test says nothing: {told}");
+}
+
+#[test]
+fn who_comes_is_asked_for_what_nobody_knew_before() {
+    let mut lab = Lab::joined(&[1, 2]);
+    let year = key(1, Unit::Year);
+    lab.hit(1, &year, 5);
+    lab.node(1).counters.names.clear();
+    // By now it would be long until the next question.
+    lab.run_ms(100_000);
+    assert_eq!(shown(&lab, 2, &year), None);
+    lab.start(3, 1);
+    lab.hit(3, &year, 1);
+    lab.join(3, 1);
+    lab.run_ms(8_000);
+    assert_eq!(shown(&lab, 2, &year), Some(&name(&year)));
 }

@@ -280,7 +280,7 @@ impl RateLimit {
     }
 }
 
-/// The limit a request brings along. Without a unit, without a length and above ten years it is none, and the
+/// The per-request override. Without a unit, without a length and above ten years it is none, and the
 /// configured rule applies.
 fn limit_override(limit: &RateLimitOverride) -> Option<LimitOverride> {
     // The two enums on the wire number units alike; only that of the answer has weeks.

@@ -191,7 +191,7 @@ mod tests {
             Self { region, counters }
         }
 
-        /// Counts a hit, under a limit that the request brings along.
+        /// Counts a hit, under a per-request override.
         fn hit(&self, domain: &str, value: &str) {
             let limiter = Limiter::new(Arc::clone(self.region.region()), ManualClock::at(NOW_S));
             let entries = [Entry::new("user", value)];

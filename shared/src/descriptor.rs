@@ -29,7 +29,7 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// A limit the request itself brings along (`RateLimitDescriptor.limit` of the Rate Limit Service).
+/// A per-request override (`RateLimitDescriptor.limit` of the Rate Limit Service).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LimitOverride {
     /// Hits allowed in one window.

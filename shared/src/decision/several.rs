@@ -232,7 +232,7 @@ fn debt(descriptor: &Descriptor<'_>, target: &Target<'_>) -> u32 {
         return 0;
     }
     let own_limit = target.limit.requests_per_unit;
-    // A limit that a request brings along is a rule that says nothing.
+    // A per-request override is a rule that says nothing.
     target
         .rule
         .map_or_else(|| own_limit.min(u32::MAX - own_limit), Rule::debt)

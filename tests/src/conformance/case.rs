@@ -105,7 +105,7 @@ pub struct Descriptor {
     pub hits_addend: Option<u64>,
 }
 
-/// A limit that a request brings along.
+/// A per-request override.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
